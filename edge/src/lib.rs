@@ -1,0 +1,8 @@
+//! HTTP/3, HTTP/2 and HTTP/1.1 doors, routes and admin of a Weir relay.
+
+pub mod admin;
+pub mod doors;
+pub mod metrics;
+pub mod negotiate;
+pub mod routes;
+pub mod tls;

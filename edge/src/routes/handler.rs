@@ -1,0 +1,210 @@
+//! The edge's handler: the order in which a request is looked at, and the limits on how long it may take.
+
+use super::{
+    cache_status::byte_source,
+    errors, own,
+    respond::{Asked, Context, respond},
+    sites::Sites,
+};
+use crate::{
+    metrics::{ByteSource, EdgeMetrics, Kind},
+    negotiate::preflight,
+};
+use arc_swap::ArcSwap;
+use http::{HeaderName, Method};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::time::{Instant as Deadline, timeout_at};
+use weir_hls::ResourceKind;
+use weir_protocol::resource::ResourceKey;
+use weir_relay::{
+    fetch::{Fetch, Served},
+    http::{Answer, Handler, Protocol, Request, Response},
+    meter::{Account, Delivery, Outcome},
+};
+
+/// Waits of the edge.
+#[derive(Debug, Clone, Copy)]
+pub struct RoutesConfig {
+    /// For playlists, segments and subtitles: limit for the first byte, and between two bytes, from any source.
+    pub player_patience: Duration,
+    /// For everything else.
+    pub patience: Duration,
+}
+
+impl Default for RoutesConfig {
+    fn default() -> Self {
+        Self { player_patience: Duration::from_millis(2500), patience: Duration::from_secs(15) }
+    }
+}
+
+/// The edge's routes.
+pub struct Routes(Arc<Inner>);
+
+struct Inner {
+    fetch: Fetch,
+    sites: ArcSwap<Sites>,
+    name: String,
+    metrics: Arc<EdgeMetrics>,
+    config: RoutesConfig,
+}
+
+impl Routes {
+    /// Routes over a fetcher. `name` is this cache's name in `Cache-Status` and `Via`: a token (RFC 9110 section
+    /// 5.6.2) that no other relay has.
+    pub fn new(fetch: Fetch, sites: Sites, name: String, metrics: Arc<EdgeMetrics>, config: RoutesConfig) -> Self {
+        Self(Arc::new(Inner { fetch, sites: ArcSwap::from_pointee(sites), name, metrics, config }))
+    }
+
+    /// Other publishers are served from now on.
+    pub fn set_sites(&self, sites: Sites) {
+        self.0.sites.store(Arc::new(sites));
+    }
+}
+
+impl Handler for Routes {
+    fn call(&self, request: Request) -> Answer {
+        let started = Instant::now();
+        let (protocol, kind) = (request.protocol, kind_of(request.uri.path()));
+        let finish = |inner: &Inner, response: Response| {
+            inner.metrics.request_finished(protocol, response.status, kind, started.elapsed());
+            response
+        };
+        match self.0.clone().route(request, started) {
+            Answer::Ready(response) => Answer::Ready(finish(&self.0, response)),
+            Answer::Pending(work) => {
+                let inner = self.0.clone();
+                Answer::Pending(Box::pin(async move {
+                    let response = work.await;
+                    inner.metrics.request_finished(protocol, response.status, kind, started.elapsed());
+                    response
+                }))
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn route(self: Arc<Self>, request: Request, started: Instant) -> Answer {
+        if request.method == Method::OPTIONS {
+            return Answer::Ready(preflight());
+        }
+        if request.method != Method::GET && request.method != Method::HEAD {
+            return Answer::Ready(errors::method_not_allowed());
+        }
+        if self.looped(&request) {
+            return Answer::Ready(errors::looped(&HeaderName::from_static("via")));
+        }
+        let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
+        if request.uri.path().starts_with("/weir/") || request.uri.path() == "/weir" {
+            return self.own(&request);
+        }
+        let Ok((publisher, path)) = self.sites.load().resolve(request.authority.as_deref(), target) else {
+            return Answer::Ready(errors::misdirected());
+        };
+        let key = match ResourceKey::parse(publisher, path) {
+            Ok(key) => key,
+            Err(error) => return Answer::Ready(errors::bad_path(&error)),
+        };
+        let asked = Asked {
+            method: request.method,
+            headers: request.headers,
+            protocol: request.protocol,
+            kind: ResourceKind::of(key.path.as_str(), None),
+            path: key.path.as_str().to_owned(),
+        };
+        if let Some(served) = self.fetch.hit(&key) {
+            return Answer::Ready(self.finish(asked, &served, started));
+        }
+        Answer::Pending(Box::pin(async move { self.fill(asked, key, started).await }))
+    }
+
+    async fn fill(self: Arc<Self>, asked: Asked, key: ResourceKey, started: Instant) -> Response {
+        let deadline = Deadline::now() + self.patience(asked.kind);
+        let served = match timeout_at(deadline, self.fetch.get(&key, 0)).await {
+            Ok(Ok(served)) => served,
+            Ok(Err(error)) => {
+                tracing::debug!(err.kind = %error, "not served");
+                return errors::not_fetched(asked.kind, &error);
+            }
+            Err(_) => return errors::too_slow(asked.kind),
+        };
+        // A head without a byte behind it is no answer yet: once headers have left, all that is left is a reset.
+        let empty = served.entry.head.length == Some(0) || asked.method == Method::HEAD;
+        if !empty && timeout_at(deadline, served.entry.body.beyond(0)).await.is_err() {
+            return errors::too_slow(asked.kind);
+        }
+        self.finish(asked, &served, started)
+    }
+
+    fn finish(&self, mut asked: Asked, served: &Served, started: Instant) -> Response {
+        let content_type = served.entry.head.headers.get(http::header::CONTENT_TYPE);
+        asked.kind = ResourceKind::of(&asked.path, content_type.and_then(|value| value.to_str().ok()));
+        let context = Context {
+            name: &self.name,
+            now: self.fetch.clock().now(),
+            took: started.elapsed(),
+            patience: self.patience(asked.kind),
+        };
+        let source = byte_source(served);
+        let mut response = respond(&asked, served, &context);
+        self.metrics.first_byte(source, started.elapsed());
+        let account = Booked { metrics: self.metrics.clone(), protocol: asked.protocol, source };
+        response.body = response.body.metered(Delivery::new(Arc::new(account)));
+        response
+    }
+
+    fn own(&self, request: &Request) -> Answer {
+        let query = request.uri.query().unwrap_or_default();
+        if request.uri.path() != "/weir/record" {
+            return Answer::Ready(errors::not_found("nothing of Weir's own is served at this path"));
+        }
+        let Some(target) = own::parameter(query, "key") else {
+            return Answer::Ready(errors::bad_request("name the resource: /weir/record?key=<path and query, percent-encoded>"));
+        };
+        let Ok((publisher, path)) = self.sites.load().resolve(request.authority.as_deref(), &target) else {
+            return Answer::Ready(errors::misdirected());
+        };
+        match ResourceKey::parse(publisher, path) {
+            Ok(key) => Answer::Pending(Box::pin(own::record(self.fetch.clone(), key))),
+            Err(error) => Answer::Ready(errors::bad_path(&error)),
+        }
+    }
+
+    /// RFC 9110 section 7.6.3: our own name in `Via` means that the request has come in a circle.
+    fn looped(&self, request: &Request) -> bool {
+        request.headers.get_all(http::header::VIA).iter().any(|via| {
+            via.to_str().is_ok_and(|hops| hops.split(',').any(|hop| hop.split_whitespace().nth(1) == Some(&self.name)))
+        })
+    }
+
+    fn patience(&self, kind: ResourceKind) -> Duration {
+        if errors::fails_fast(kind) { self.config.player_patience } else { self.config.patience }
+    }
+}
+
+struct Booked {
+    metrics: Arc<EdgeMetrics>,
+    protocol: Protocol,
+    source: ByteSource,
+}
+
+impl Account for Booked {
+    fn settle(&self, outcome: Outcome) {
+        self.metrics.response_bytes(self.protocol, self.source, outcome.handed);
+    }
+}
+
+fn kind_of(path: &str) -> Kind {
+    if path.starts_with("/weir/") {
+        return Kind::Own;
+    }
+    match ResourceKind::of(path, None) {
+        ResourceKind::Playlist => Kind::Playlist,
+        ResourceKind::Segment => Kind::Segment,
+        ResourceKind::Key => Kind::Key,
+        ResourceKind::Subtitle | ResourceKind::Other => Kind::Other,
+    }
+}

@@ -1,0 +1,217 @@
+//! A small HTTP client that opens exactly the connections it is asked for, over HTTP/1.1, HTTP/2 or HTTP/3.
+//!
+//! Invariants: no pool, no redirect, no retry; a body streams to the caller chunk by chunk and is never buffered here;
+//! every wait ends by one of the [`Timeouts`]; a body that differs from its `Content-Length` is an error.
+//!
+//! It is not the pooled client of hyper-util, because `-c 16` must mean sixteen connections.
+
+mod connection;
+mod error;
+mod exchange;
+mod quic;
+mod tcp;
+mod tls;
+
+pub use connection::{Connection, Requester};
+pub use error::{Error, Stage};
+pub use exchange::{Exchange, Get};
+pub use tls::Trust;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::timeout;
+use url::{Host, Url};
+
+/// Which version of HTTP a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1 (RFC 9112), one request at a time on a connection.
+    H1,
+    /// HTTP/2 (RFC 9113): by ALPN over TLS, by prior knowledge (section 3.3) over plain TCP.
+    H2,
+    /// HTTP/3 (RFC 9114), https only.
+    H3,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::H1 => "h1",
+            Self::H2 => "h2",
+            Self::H3 => "h3",
+        })
+    }
+}
+
+/// The text names no version of HTTP that this client speaks.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not 1, 2 or 3")]
+pub struct UnknownProtocol(String);
+
+impl FromStr for Protocol {
+    type Err = UnknownProtocol;
+
+    /// Reads `1`, `2`, `3` or `h1`, `h2`, `h3`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix('h').unwrap_or(text) {
+            "1" => Ok(Self::H1),
+            "2" => Ok(Self::H2),
+            "3" => Ok(Self::H3),
+            _ => Err(UnknownProtocol(text.to_owned())),
+        }
+    }
+}
+
+/// The longest waits of one connection and one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Name resolution, TCP and TLS, or the QUIC handshake.
+    pub connect: Duration,
+    /// From sending the request to the end of the response head.
+    pub head: Duration,
+    /// Between two chunks of a body.
+    pub body_idle: Duration,
+    /// A whole exchange, head and body.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    /// 10 s to connect, 30 s for a head, 10 s between chunks, 120 s in all.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            head: Duration::from_secs(30),
+            body_idle: Duration::from_secs(10),
+            total: Duration::from_secs(120),
+        }
+    }
+}
+
+/// How a [`Client`] connects.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Version of HTTP.
+    pub protocol: Protocol,
+    /// Whose certificates are accepted.
+    pub trust: Trust,
+    /// Connect here whatever the URL's host resolves to; the host is still named in SNI and `Host`.
+    pub connect: Option<SocketAddr>,
+    /// Longest waits.
+    pub timeouts: Timeouts,
+}
+
+/// Opens connections; holds the TLS configuration that they share.
+#[derive(Debug, Clone)]
+pub struct Client {
+    config: Config,
+    tls: tls::Tls,
+}
+
+impl Client {
+    /// Reads the trust roots.
+    ///
+    /// # Errors
+    /// [`Error::Trust`] when no usable root can be read.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let tls = tls::Tls::new(&config.trust, config.protocol)?;
+        Ok(Self { config, tls })
+    }
+
+    /// Opens one new connection to the URL's host, handshake included.
+    ///
+    /// # Errors
+    /// [`Error::Url`], [`Error::Resolve`], [`Error::Connect`], [`Error::Handshake`] or a time-out of
+    /// [`Stage::Connect`].
+    pub async fn connect(&self, url: &Url) -> Result<Connection, Error> {
+        timeout(self.config.timeouts.connect, self.open(url))
+            .await
+            .map_err(|_| Error::Timeout(Stage::Connect))?
+    }
+
+    async fn open(&self, url: &Url) -> Result<Connection, Error> {
+        let secure = match url.scheme() {
+            "https" => true,
+            "http" if self.config.protocol != Protocol::H3 => false,
+            "http" => return Err(Error::Url(format!("{url}: HTTP/3 needs https"))),
+            _ => return Err(Error::Url(url.to_string())),
+        };
+        let name = server_name(url)?;
+        let addresses = self.addresses(url).await?;
+        match self.config.protocol {
+            Protocol::H1 | Protocol::H2 => {
+                let stream = tcp::dial(&addresses).await?;
+                let tls = if secure { Some((&self.tls, name.as_str())) } else { None };
+                tcp::open(stream, tls, self.config.protocol, self.config.timeouts).await
+            }
+            Protocol::H3 => quic::open(&addresses, &self.tls, &name, self.config.timeouts).await,
+        }
+    }
+
+    async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, Error> {
+        if let Some(address) = self.config.connect {
+            return Ok(vec![address]);
+        }
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+            return Err(Error::Url(url.to_string()));
+        };
+        let found = match host {
+            Host::Ipv4(ip) => vec![(ip, port).into()],
+            Host::Ipv6(ip) => vec![(ip, port).into()],
+            Host::Domain(domain) => tokio::net::lookup_host((domain, port))
+                .await
+                .map_err(|source| Error::Resolve {
+                    host: domain.to_owned(),
+                    source,
+                })?
+                .collect(),
+        };
+        if found.is_empty() {
+            Err(Error::Url(format!("{url}: no address")))
+        } else {
+            Ok(found)
+        }
+    }
+}
+
+fn server_name(url: &Url) -> Result<String, Error> {
+    match url.host() {
+        Some(Host::Domain(domain)) => Ok(domain.to_owned()),
+        Some(Host::Ipv4(ip)) => Ok(ip.to_string()),
+        Some(Host::Ipv6(ip)) => Ok(ip.to_string()),
+        None => Err(Error::Url(url.to_string())),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protocols_are_read_with_and_without_h() {
+        assert_eq!("1".parse::<Protocol>().unwrap(), Protocol::H1);
+        assert_eq!("h3".parse::<Protocol>().unwrap(), Protocol::H3);
+        assert!("4".parse::<Protocol>().is_err());
+        assert_eq!(Protocol::H2.to_string(), "h2");
+    }
+
+    #[tokio::test]
+    async fn http3_refuses_plain_http_and_unknown_schemes_are_refused() {
+        let config = Config {
+            protocol: Protocol::H3,
+            trust: Trust::Insecure,
+            connect: None,
+            timeouts: Timeouts::default(),
+        };
+        let client = Client::new(config).unwrap();
+        for url in ["http://127.0.0.1:1/", "ftp://127.0.0.1/"] {
+            let error = client.connect(&Url::parse(url).unwrap()).await.err().unwrap();
+            assert_eq!(error.class(), "url", "{url}");
+        }
+    }
+}

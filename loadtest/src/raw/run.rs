@@ -1,0 +1,244 @@
+//! The closed loop itself: who sends when, on which connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::join_all;
+use http::HeaderMap;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::cpu::{CpuError, ServerCpu, Ticks};
+use super::report::{Report, Tally};
+use crate::client::{self, Client, Connection, Get, Protocol, Requester};
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The URL that every request gets.
+    pub url: Url,
+    /// How to connect.
+    pub client: client::Config,
+    /// Connections held open at a time, at least 1.
+    pub connections: u32,
+    /// Requests in flight at a time on each connection, at least 1; 1 over HTTP/1.1.
+    pub streams: u32,
+    /// Requests in all.
+    pub requests: u64,
+    /// Server processes whose CPU time is measured.
+    pub server_pids: Vec<u32>,
+}
+
+/// Why a run could not start or end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The numbers make no run.
+    #[error("{0}")]
+    Usage(&'static str),
+    /// The client cannot be made.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// A server process cannot be measured.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
+    /// A task of the run panicked.
+    #[error("a task of the run ended early: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// Makes the requests and reports; on cancellation reports what was done until then.
+///
+/// # Errors
+/// See [`RunError`]. Failed requests are no error of the run: [`Report::is_clean`] tells.
+pub async fn run(config: &Config, cancel: CancellationToken) -> Result<Report, RunError> {
+    if config.connections == 0 || config.streams == 0 || config.requests == 0 {
+        return Err(RunError::Usage(
+            "connections, streams and requests must each be at least 1",
+        ));
+    }
+    if config.client.protocol == Protocol::H1 && config.streams > 1 {
+        return Err(RunError::Usage(
+            "HTTP/1.1 carries one request at a time: streams must be 1",
+        ));
+    }
+    let client = Client::new(config.client.clone())?;
+    let before = Ticks::read(&config.server_pids)?;
+    let started = Instant::now();
+    let tickets = Arc::new(AtomicU64::new(config.requests));
+    let mut tasks = JoinSet::new();
+    let mut lines = Vec::new();
+    for _ in 0..config.connections {
+        let line = Arc::new(Line {
+            shared: config.streams > 1,
+            client: client.clone(),
+            url: config.url.clone(),
+            open: Mutex::default(),
+        });
+        for _ in 0..config.streams {
+            let (line, tickets, cancel) = (Arc::clone(&line), Arc::clone(&tickets), cancel.clone());
+            tasks.spawn(async move {
+                let mut tally = Tally::new();
+                // A request cut off by the end of the run is neither success nor failure.
+                let _ = cancel.run_until_cancelled(line.work(&tickets, &mut tally)).await;
+                tally
+            });
+        }
+        lines.push(line);
+    }
+    let mut tally = Tally::new();
+    while let Some(one) = tasks.join_next().await {
+        tally.add(&one?);
+    }
+    let wall = started.elapsed();
+    let server_cpu = match Ticks::read(&config.server_pids) {
+        _ if config.server_pids.is_empty() => None,
+        Ok(after) => {
+            let requests = tally.status.values().sum();
+            Some(ServerCpu::between(
+                &config.server_pids,
+                before,
+                after,
+                tally.body_bytes,
+                requests,
+            ))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no CPU figures");
+            None
+        }
+    };
+    join_all(lines.iter().map(|line| line.close())).await;
+    Ok(Report::new(config, &tally, wall, server_cpu))
+}
+
+/// One of the connections that are to be open, and its successors when it breaks.
+struct Line {
+    /// Whether several requests may be in flight on the connection.
+    shared: bool,
+    client: Client,
+    url: Url,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    /// Counts connections, so that of several streams that saw one break only the first replaces it.
+    generation: u64,
+    connection: Option<Connection>,
+}
+
+impl Line {
+    async fn work(&self, tickets: &AtomicU64, tally: &mut Tally) {
+        let headers = HeaderMap::new();
+        let get = Get {
+            url: &self.url,
+            headers: &headers,
+            max_body: u64::MAX,
+        };
+        let mut current: Option<(u64, Requester)> = None;
+        while tickets
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .is_ok()
+        {
+            let mut received = 0;
+            let outcome = self.request(&get, &mut current, tally, &mut received).await;
+            tally.body_bytes += received;
+            match outcome {
+                Ok(exchange) => {
+                    tally.first_byte.record(exchange.first_byte);
+                    tally.total.record(exchange.total);
+                    *tally.status.entry(exchange.status.as_u16()).or_default() += 1;
+                    if exchange.status.is_success() {
+                        tally.succeeded += 1;
+                    } else {
+                        tally.failed += 1;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, class = error.class(), "request failed");
+                    *tally.errors.entry(error.class()).or_default() += 1;
+                    tally.failed += 1;
+                }
+            }
+        }
+    }
+
+    async fn request(
+        &self,
+        get: &Get<'_>,
+        current: &mut Option<(u64, Requester)>,
+        tally: &mut Tally,
+        received: &mut u64,
+    ) -> Result<client::Exchange, client::Error> {
+        let mut sink = |chunk: bytes::Bytes| *received += chunk.len() as u64;
+        if let Some((generation, requester)) = current.take() {
+            match requester.get(get, &mut sink).await {
+                Ok(exchange) => {
+                    *current = Some((generation, requester));
+                    return Ok(exchange);
+                }
+                // Servers may close a connection between two requests; nothing was sent, so nothing failed.
+                Err(client::Error::Closed) => self.discard(generation).await,
+                Err(error) => {
+                    self.after(&error, generation).await;
+                    return Err(error);
+                }
+            }
+        }
+        let (generation, requester) = self.connected(tally).await?;
+        let outcome = requester.get(get, &mut sink).await;
+        match &outcome {
+            Ok(_) => *current = Some((generation, requester)),
+            Err(error) => self.after(error, generation).await,
+        }
+        outcome
+    }
+
+    /// After a failed request: a connection that is shared survives the failure of one stream, but not a silence, which
+    /// the other streams would only meet one by one.
+    async fn after(&self, error: &client::Error, generation: u64) {
+        if !self.shared || matches!(error, client::Error::Closed | client::Error::Timeout(_)) {
+            self.discard(generation).await;
+        }
+    }
+
+    /// The open connection, or a new one.
+    async fn connected(&self, tally: &mut Tally) -> Result<(u64, Requester), client::Error> {
+        let mut open = self.open.lock().await;
+        if let Some(connection) = open.connection.take_if(|connection| connection.is_closed()) {
+            connection.close().await;
+        }
+        if open.connection.is_none() {
+            let started = Instant::now();
+            let connection = self.client.connect(&self.url).await?;
+            tally.handshakes.record(started.elapsed());
+            open.generation += 1;
+            open.connection = Some(connection);
+        }
+        let requester = open
+            .connection
+            .as_ref()
+            .map(Connection::requester)
+            .ok_or(client::Error::Closed)?;
+        Ok((open.generation, requester))
+    }
+
+    async fn close(&self) {
+        if let Some(connection) = self.open.lock().await.connection.take() {
+            connection.close().await;
+        }
+    }
+
+    /// Gives up a connection that broke, unless another stream already has.
+    async fn discard(&self, generation: u64) {
+        let mut open = self.open.lock().await;
+        if open.generation == generation
+            && let Some(connection) = open.connection.take()
+        {
+            connection.close().await;
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The wrapper that makes a platform's plain responses storable by strangers: while a body grows, a signed head and
+//! signed chunks; when it is whole, the record. Invariant: nothing leaves here unsigned, and a generation is never
+//! given to two bodies.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use tokio::time::{Instant, timeout_at};
+use weir_protocol::{
+    freshness::Freshness,
+    growing::{CHUNK_CLOSES_AFTER, FIRST_CHUNK, HeadBody, MAX_CHUNK, SignedChunk, SignedHead},
+    ids::{Generation, ResourceHash},
+    record::{HeaderBlock, RecordBody, SignedRecord},
+    resource::ResourceKey,
+};
+use weir_relay::{
+    clock::Clock,
+    object::{Head, Tree, TreeBuilder, VerifiedChunk, next_generation, verified_leaves},
+    source::{
+        Event, FillRequest, Incoming, Opened, RawBody, RawSource, Received, ReceivedBody, Receiver, ResponseParts,
+        Source, SourceError,
+    },
+};
+
+use crate::keys::Signer;
+
+/// A raw source under the publisher's signature.
+pub struct Signed<S> {
+    receiver: Receiver<S>,
+    signer: Arc<Signer>,
+}
+
+impl<S: RawSource> Signed<S> {
+    /// Signs what `source` answers; bodies longer than `max_object_bytes` are passed through and never kept.
+    pub fn new(source: S, signer: Arc<Signer>, clock: Clock, max_object_bytes: u64) -> Self {
+        Self { receiver: Receiver::new(source, clock, max_object_bytes), signer }
+    }
+
+    async fn ask(&self, request: &FillRequest) -> Result<Opened, SourceError> {
+        if request.resume.is_some() {
+            // The origin may answer with another body now; only a new generation is safe.
+            return Err(SourceError::GenerationGone);
+        }
+        let now = self.receiver.clock().now();
+        let held = request.have.as_ref().map(|have| have.head.generation);
+        match self.receiver.receive(request).await? {
+            Received::NotModified(parts) => self.renew(request, parts),
+            Received::Response(parts, ReceivedBody::Whole(text)) => {
+                self.whole(&request.key, parts, &text, next_generation(held, now))
+            }
+            Received::Response(parts, ReceivedBody::Stream(body)) => {
+                self.growing(&request.key, parts, body, next_generation(held, now))
+            }
+        }
+    }
+
+    /// A newer record of the body that is held.
+    fn renew(&self, request: &FillRequest, parts: ResponseParts) -> Result<Opened, SourceError> {
+        let held = request.have.as_ref().and_then(|have| have.record());
+        let Some(held) = held else {
+            return Err(SourceError::BadResponse("not modified, but nothing finished is held".into()));
+        };
+        let block = header_block(&parts)?;
+        let body = RecordBody {
+            freshness: parts.freshness,
+            validators: parts.validators.clone(),
+            content_type: text(&parts, http::header::CONTENT_TYPE),
+            content_encoding: text(&parts, http::header::CONTENT_ENCODING),
+            ..held.body().clone()
+        };
+        let record = self.sign(body, block)?;
+        Ok(Opened::NotModified { head: Box::new(Head::of_record(Arc::new(record))), age_ms: parts.age_ms })
+    }
+
+    fn whole(
+        &self,
+        key: &ResourceKey,
+        parts: ResponseParts,
+        bytes: &Bytes,
+        generation: Generation,
+    ) -> Result<Opened, SourceError> {
+        let mut builder = TreeBuilder::default();
+        builder.update(bytes);
+        let tree = builder.finish();
+        let sha256 = Sha256::digest(bytes).into();
+        let about = About::new(key, &parts, generation)?;
+        let record = self.sign(about.record(&tree, sha256), about.block.clone())?;
+        let leaves = verified_leaves(&tree, bytes).map_err(|error| SourceError::Corrupt(error.to_string()))?;
+        Ok(Opened::Response(Incoming {
+            head: Head::of_record(Arc::new(record)),
+            age_ms: parts.age_ms,
+            tree: Some(tree),
+            events: stream::iter(leaves.into_iter().map(|leaf| Ok(Event::Data(leaf)))).boxed(),
+        }))
+    }
+
+    fn growing(
+        &self,
+        key: &ResourceKey,
+        parts: ResponseParts,
+        body: RawBody,
+        generation: Generation,
+    ) -> Result<Opened, SourceError> {
+        let about = About::new(key, &parts, generation)?;
+        let head = SignedHead::sign(about.head(), about.block.clone(), self.signer.key())
+            .map_err(|error| SourceError::BadResponse(format!("the origin's response cannot be signed: {error}")))?;
+        let state = Growth {
+            body,
+            signer: self.signer.clone(),
+            clock: self.receiver.clock().clone(),
+            resource: key.hash(),
+            about,
+            pending: BytesMut::new(),
+            closes: None,
+            offset: 0,
+            builder: TreeBuilder::default(),
+            sha256: Sha256::new(),
+            ended: false,
+            finished: false,
+        };
+        Ok(Opened::Response(Incoming {
+            head: Head::of_signed(Arc::new(head)),
+            age_ms: parts.age_ms,
+            tree: None,
+            events: stream::try_unfold(state, Growth::step).boxed(),
+        }))
+    }
+
+    fn sign(&self, body: RecordBody, block: HeaderBlock) -> Result<SignedRecord, SourceError> {
+        SignedRecord::sign(body, block, self.signer.key(), self.receiver.clock().now())
+            .map_err(|error| SourceError::BadResponse(format!("the origin's response cannot be signed: {error}")))
+    }
+}
+
+impl<S: RawSource> Source for Signed<S> {
+    fn open<'a>(&'a self, request: &'a FillRequest) -> BoxFuture<'a, Result<Opened, SourceError>> {
+        self.ask(request).boxed()
+    }
+}
+
+fn header_block(parts: &ResponseParts) -> Result<HeaderBlock, SourceError> {
+    let fields = parts.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    HeaderBlock::new(fields).map_err(|error| SourceError::BadResponse(format!("the origin's headers: {error}")))
+}
+
+fn text(parts: &ResponseParts, name: http::HeaderName) -> Option<String> {
+    parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// What head and record say alike.
+#[derive(Clone)]
+struct About {
+    key: ResourceKey,
+    status: u16,
+    content_type: Option<String>,
+    content_encoding: Option<String>,
+    length: Option<u64>,
+    freshness: Freshness,
+    validators: weir_protocol::freshness::Validators,
+    generation: Generation,
+    block: HeaderBlock,
+}
+
+/// Filled in by signing.
+const BY_SIGNING: [u8; 32] = [0; 32];
+
+impl About {
+    fn new(key: &ResourceKey, parts: &ResponseParts, generation: Generation) -> Result<Self, SourceError> {
+        Ok(Self {
+            key: key.clone(),
+            status: parts.status.as_u16(),
+            content_type: text(parts, http::header::CONTENT_TYPE),
+            content_encoding: text(parts, http::header::CONTENT_ENCODING),
+            length: parts.length,
+            freshness: parts.freshness,
+            validators: parts.validators.clone(),
+            generation,
+            block: header_block(parts)?,
+        })
+    }
+
+    fn head(&self) -> HeadBody {
+        HeadBody {
+            key: self.key.clone(),
+            status: self.status,
+            content_type: self.content_type.clone(),
+            content_encoding: self.content_encoding.clone(),
+            length: self.length,
+            freshness: self.freshness,
+            validators: self.validators.clone(),
+            generation: self.generation,
+            headers_sha256: BY_SIGNING,
+        }
+    }
+
+    fn record(&self, tree: &Tree, sha256: [u8; 32]) -> RecordBody {
+        RecordBody {
+            key: self.key.clone(),
+            status: self.status,
+            content_type: self.content_type.clone(),
+            content_encoding: self.content_encoding.clone(),
+            length: tree.length,
+            sha256,
+            root: *tree.root.as_bytes(),
+            freshness: self.freshness,
+            validators: self.validators.clone(),
+            generation: self.generation,
+            headers_sha256: BY_SIGNING,
+        }
+    }
+}
+
+/// A body that grows chunk by signed chunk. A chunk closes at [`MAX_CHUNK`] bytes (the first at [`FIRST_CHUNK`]), at
+/// the body's end, or [`CHUNK_CLOSES_AFTER`] its first byte.
+struct Growth {
+    body: RawBody,
+    signer: Arc<Signer>,
+    clock: Clock,
+    resource: ResourceHash,
+    about: About,
+    pending: BytesMut,
+    closes: Option<Instant>,
+    offset: u64,
+    builder: TreeBuilder,
+    sha256: Sha256,
+    ended: bool,
+    finished: bool,
+}
+
+impl Growth {
+    async fn step(mut self) -> Result<Option<(Event, Self)>, SourceError> {
+        if self.finished {
+            return Ok(None);
+        }
+        let event = match self.payload().await? {
+            Some(payload) => self.chunk(payload)?,
+            None => self.finish()?,
+        };
+        Ok(Some((event, self)))
+    }
+
+    /// The bytes of the next chunk, `None` behind the last one.
+    async fn payload(&mut self) -> Result<Option<Bytes>, SourceError> {
+        let most = if self.offset == 0 { FIRST_CHUNK } else { MAX_CHUNK };
+        while self.pending.len() < most && !self.ended {
+            let next = match self.closes {
+                None => self.body.next().await,
+                Some(closes) => match timeout_at(closes, self.body.next()).await {
+                    Ok(next) => next,
+                    Err(_) => break,
+                },
+            };
+            match next.transpose()? {
+                Some(bytes) => {
+                    self.closes.get_or_insert_with(|| Instant::now() + CHUNK_CLOSES_AFTER);
+                    self.pending.extend_from_slice(&bytes);
+                }
+                None => self.ended = true,
+            }
+        }
+        let take = self.pending.len().min(most);
+        let payload = self.pending.split_to(take).freeze();
+        if self.pending.is_empty() {
+            self.closes = None;
+        }
+        Ok((!payload.is_empty()).then_some(payload))
+    }
+
+    fn chunk(&mut self, payload: Bytes) -> Result<Event, SourceError> {
+        self.builder.update(&payload);
+        self.sha256.update(&payload);
+        let signed =
+            SignedChunk::sign(self.resource, self.about.generation, self.offset, &payload, self.signer.key())
+                .map_err(|error| SourceError::Corrupt(error.to_string()))?;
+        self.offset += payload.len() as u64;
+        VerifiedChunk::signed(&signed, payload)
+            .map(Event::Data)
+            .ok_or_else(|| SourceError::Corrupt("a chunk of another length than signed".into()))
+    }
+
+    fn finish(&mut self) -> Result<Event, SourceError> {
+        self.finished = true;
+        let tree = std::mem::take(&mut self.builder).finish();
+        let sha256 = std::mem::take(&mut self.sha256).finalize().into();
+        let body = self.about.record(&tree, sha256);
+        let record = SignedRecord::sign(body, self.about.block.clone(), self.signer.key(), self.clock.now())
+            .map_err(|error| SourceError::BadResponse(format!("the origin's response cannot be signed: {error}")))?;
+        Ok(Event::Finished { tree: Some(tree), record: Some(Arc::new(record)) })
+    }
+}

@@ -1,0 +1,469 @@
+//! The JSON test vectors under `tests/vectors`: they are what this crate makes from fixed seeds, and what is read from
+//! the files verifies. After a deliberate change of format, write them anew with
+//! `cargo test -p weir-protocol --test vectors -- --ignored write`, and run `tests/vectors/check.py`.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use common::{BODY, NOW, ROOT_SEED, SIGNING_SEED, head, key, key_list, record, ring, root, signing};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use serde_json::{Value, json};
+use weir_protocol::token::{Confirmation, OkpKey, SessionClaims, TokenUse, UnverifiedToken};
+use weir_protocol::wire::{
+    ControlFrame, FrameDecoder, Hello, Member, Members, PassRequest, RefusalReason, ReplyFrame, Request, RequestKind,
+};
+use weir_protocol::{
+    Generation, HeaderBlock, KeyId, KeyRing, PublisherId, RelayId, ResourceKey, SignedChunk, UnixMillis,
+    UnverifiedChunk, UnverifiedHead, UnverifiedRecord, VariantKey,
+};
+
+const RELAY_SEED: [u8; 32] = [0x33; 32];
+const CHUNK_OFFSET: u64 = 65_536;
+
+fn hex(bytes: impl AsRef<[u8]>) -> String {
+    HEXLOWER.encode(bytes.as_ref())
+}
+
+fn unhex(value: &Value) -> Vec<u8> {
+    HEXLOWER_PERMISSIVE.decode(value.as_str().unwrap().as_bytes()).unwrap()
+}
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/vectors")
+        .join(name)
+}
+
+fn stored(name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(path(name)).unwrap()).unwrap()
+}
+
+fn relay() -> RelayId {
+    let key = libp2p_identity::Keypair::ed25519_from_bytes(RELAY_SEED).unwrap();
+    RelayId::from_public_key(&key.public())
+}
+
+fn header_pairs(headers: &HeaderBlock) -> Vec<Value> {
+    headers.iter().map(|(name, value)| json!([name, value])).collect()
+}
+
+fn ids() -> Value {
+    let publisher = root().publisher_id();
+    json!({
+        "publisher": {
+            "secret": hex(ROOT_SEED), "public": hex(publisher.as_bytes()),
+            "text": publisher.to_string(), "short": publisher.short(),
+        },
+        "unsigned_publisher": {
+            "upstream": "https://origin.example/base",
+            "text": PublisherId::unsigned("https://origin.example/base").to_string(),
+        },
+        "signing_key": {
+            "secret": hex(SIGNING_SEED), "public": hex(signing().public_bytes()), "key_id": signing().key_id().to_string(),
+        },
+        "relay": { "secret": hex(RELAY_SEED), "text": relay().to_string(), "short": relay().short() },
+        "invalid_publishers": ["", "pub-", publisher.to_string().to_uppercase(), &publisher.to_string()[..55]],
+    })
+}
+
+fn resource_keys() -> Value {
+    let publisher = root().publisher_id();
+    let accepted: Vec<Value> = [
+        "/",
+        "/a/b.m4s",
+        "/%61/b%2em4s",
+        "/a/./c/../b.m4s",
+        "/a/x/%2e%2E/b",
+        "/a/..",
+        "/a/b/..",
+        "/a/b/.",
+        "/a%2fb",
+        "/%e4%b8%ad",
+        "/中|",
+        "//a",
+        "/a?",
+        "/a?x=1&weir_token=t&y=%7e",
+        "/a?%77eir_token=t",
+        "/a?CMCD=br%3D1&cmcd=2",
+        "/l?_HLS_part=2&_HLS_msn=1&a=1&_HLS_pathway=x&_HLS_throughput=9",
+        "/a?u=/b?c",
+        "/a?d=..%2F..",
+        "/%252e%252e/a",
+    ]
+    .into_iter()
+    .map(|input| {
+        let key = ResourceKey::parse(publisher, input).unwrap();
+        let variant = key
+            .clone()
+            .with_variant(Some(VariantKey::new("accept-encoding=br").unwrap()));
+        json!({
+            "input": input, "path": key.path.as_str(), "query": key.query.as_ref().map(|q| q.as_str()),
+            "path_and_query": key.path_and_query(), "cbor": hex(minicbor::to_vec(&key).unwrap()),
+            "hash": key.hash().to_string(), "hash_with_variant": variant.hash().to_string(),
+        })
+    })
+    .collect();
+    let rejected: Vec<Value> = [
+        "",
+        "a",
+        "http://x/a",
+        "?a",
+        "*",
+        "/a#b",
+        "/..",
+        "/a/../../b",
+        "/%2e%2e/b",
+        "/a%2F..%2fb",
+        "/a%",
+        "/a%1g",
+        "/a%00",
+        "/a?b=%00",
+        "/a%0Ab",
+        "/a%5cb",
+        "/a\\b",
+        "/a b",
+        "/a\r\n",
+        "/a\u{7f}",
+    ]
+    .into_iter()
+    .map(|input| json!({ "input": input, "error": format!("{:?}", ResourceKey::parse(publisher, input).unwrap_err()) }))
+    .collect();
+    json!({ "publisher": publisher.to_string(), "variant": "accept-encoding=br", "accepted": accepted, "rejected": rejected })
+}
+
+fn keys() -> Value {
+    json!({
+        "context": "weir/keys/1", "publisher": root().publisher_id().to_string(), "root_public": hex(root().publisher_id().as_bytes()),
+        "now_ms": NOW.0, "cose": hex(key_list()), "expires_ms": ring().expires().0,
+        "keys": [{ "key_id": signing().key_id().to_string(), "public": hex(signing().public_bytes()) }],
+    })
+}
+
+fn record_vector() -> Value {
+    let record = record();
+    let fields = record.fields();
+    json!({
+        "publisher": key().publisher.to_string(), "path_and_query": key().path_and_query(), "now_ms": NOW.0,
+        "body": hex(BODY), "signing_public": hex(signing().public_bytes()), "key_id": signing().key_id().to_string(),
+        "content_type": record.body().content_type, "content_encoding": record.body().content_encoding,
+        "headers": header_pairs(record.headers()), "headers_canonical": hex(record.headers().canonical_bytes()),
+        "headers_sha256": hex(record.body().headers_sha256),
+        "repr_digest": fields.repr_digest, "weir_record": fields.weir_record,
+        "signature_input": fields.signature_input, "signature": fields.signature,
+        "signature_base": record.signature_base(), "wire": hex(record.to_wire().encode()),
+    })
+}
+
+fn head_vector() -> Value {
+    let wire = head().to_wire();
+    json!({
+        "context": "weir/head/1", "path_and_query": key().path_and_query(), "now_ms": NOW.0,
+        "signing_public": hex(signing().public_bytes()), "headers": header_pairs(&wire.headers),
+        "cose": hex(&wire.cose), "wire": hex(wire.encode()),
+    })
+}
+
+fn chunk_vector() -> Value {
+    let chunk = SignedChunk::sign(key().hash(), Generation(42), CHUNK_OFFSET, BODY, &signing()).unwrap();
+    json!({
+        "context": "weir/chunk/1", "resource": key().hash().to_string(), "generation": 42, "offset": CHUNK_OFFSET,
+        "payload": hex(BODY), "blake3": hex(chunk.chunk().blake3), "now_ms": NOW.0,
+        "signing_public": hex(signing().public_bytes()), "cose": hex(chunk.bytes()),
+    })
+}
+
+fn control_frames() -> Vec<(&'static str, ControlFrame)> {
+    let member = Member {
+        relay: relay(),
+        addresses: vec!["192.0.2.1:4433".into(), "[2001:db8::1]:4433".into()],
+        region: "eu".into(),
+    };
+    let members = Members {
+        publisher: root().publisher_id(),
+        epoch: 7,
+        members: vec![member],
+    };
+    vec![
+        (
+            "hello",
+            ControlFrame::Hello(Hello {
+                version: 1,
+                features: vec!["push".into()],
+                agent: "weir/0.1.0".into(),
+            }),
+        ),
+        ("members", ControlFrame::Members(members)),
+        ("keys", ControlFrame::Keys { bytes: key_list() }),
+        ("ping", ControlFrame::Ping(7)),
+        ("pong", ControlFrame::Pong(7)),
+        (
+            "goodbye",
+            ControlFrame::Goodbye {
+                reason: "draining".into(),
+            },
+        ),
+        ("unknown optional", ControlFrame::Unknown { kind: 0x8123 }),
+    ]
+}
+
+fn requests() -> Vec<(&'static str, Request)> {
+    let mut resume = Request::get(&key());
+    resume.offset = 1 << 20;
+    resume.generation = Some(Generation(42));
+    resume.hops = 1;
+    let mut revalidate = Request::get(&key());
+    revalidate.have = Some(Generation(42));
+    revalidate.min_fresh_ms = Some(500);
+    revalidate.variant = Some(VariantKey::new("accept-encoding=br").unwrap());
+    let mut pass = Request::get(&key());
+    pass.kind = RequestKind::Pass;
+    let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    pass.pass = Some(PassRequest {
+        method: "POST".into(),
+        headers,
+        body_length: 2,
+    });
+    vec![
+        ("get", Request::get(&key())),
+        ("resume", resume),
+        ("revalidate", revalidate),
+        ("pass", pass),
+    ]
+}
+
+fn replies() -> Vec<(&'static str, ReplyFrame)> {
+    let chunk = SignedChunk::sign(key().hash(), Generation(42), CHUNK_OFFSET, BODY, &signing()).unwrap();
+    let record = record().to_wire();
+    vec![
+        ("wait", ReplyFrame::Wait),
+        (
+            "head",
+            ReplyFrame::Head {
+                head: head().to_wire(),
+                age_ms: 5,
+            },
+        ),
+        (
+            "chunk",
+            ReplyFrame::Chunk {
+                signature: chunk.bytes().clone(),
+                payload: Bytes::from_static(BODY),
+            },
+        ),
+        ("record", ReplyFrame::Record(record.clone())),
+        (
+            "whole",
+            ReplyFrame::Whole {
+                record: record.clone(),
+                age_ms: 6,
+                offset: 16_384,
+            },
+        ),
+        ("parent", ReplyFrame::Parent([9; 64])),
+        ("leaf", ReplyFrame::Leaf(Bytes::from_static(BODY))),
+        ("not modified", ReplyFrame::NotModified { record, age_ms: 7 }),
+        (
+            "refused",
+            ReplyFrame::Refused {
+                reason: RefusalReason::Overloaded,
+                detail: "later".into(),
+            },
+        ),
+        (
+            "failed",
+            ReplyFrame::Failed {
+                reason: RefusalReason::UpstreamTimeout,
+                detail: "origin".into(),
+            },
+        ),
+    ]
+}
+
+fn reply_bytes(frame: &ReplyFrame) -> Vec<u8> {
+    let mut bytes = frame.encode_header().unwrap().to_vec();
+    bytes.extend_from_slice(frame.payload().unwrap_or(&Bytes::new()));
+    bytes
+}
+
+fn wire() -> Value {
+    let entry = |name: &str, bytes: &[u8]| json!({ "name": name, "hex": hex(bytes) });
+    json!({
+        "control": control_frames().iter().map(|(name, f)| entry(name, &f.encode().unwrap())).collect::<Vec<_>>(),
+        "requests": requests().iter().map(|(name, r)| entry(name, &r.encode().unwrap())).collect::<Vec<_>>(),
+        "replies": replies().iter().map(|(name, f)| entry(name, &reply_bytes(f))).collect::<Vec<_>>(),
+        "rejected_control": [
+            entry("unknown and not optional", &[0, 0, 0, 4, 0x82, 0x18, 99, 0xf6]),
+            entry("longer than allowed", &[0, 4, 0, 1]),
+            entry("bytes after the value", &[0, 0, 0, 4, 0x82, 4, 7, 0]),
+        ],
+        "rejected_replies": [
+            entry("longer than any frame", &[0, 5, 0, 1, 3]),
+            entry("leaf longer than a group", &[0, 0, 0x40, 2, 7]),
+            entry("unknown type", &[0, 0, 0, 2, 99, 0]),
+            entry("signature longer than its frame", &[0, 0, 0, 5, 3, 0, 9, 1, 2]),
+        ],
+    })
+}
+
+fn claims() -> SessionClaims {
+    let x = data_encoding::BASE64URL_NOPAD.encode(&signing().public_bytes());
+    SessionClaims {
+        iss: root().publisher_id(),
+        sid: "kL0m9vQ2".into(),
+        prefix: "/live/".into(),
+        exp: NOW.as_secs() + 3600,
+        nbf: Some(NOW.as_secs()),
+        iat: Some(NOW.as_secs()),
+        max_bytes: Some(4_000_000_000),
+        cnf: Some(Confirmation::Jwk(OkpKey {
+            kty: "OKP".into(),
+            crv: "Ed25519".into(),
+            x,
+        })),
+        relays: vec![relay()],
+        usage: TokenUse::Viewer,
+    }
+}
+
+fn token() -> Value {
+    let token = claims().sign(&signing()).unwrap();
+    let rest = token.split_once('.').unwrap().1;
+    let with_header = |header: &str| format!("{}.{rest}", data_encoding::BASE64URL_NOPAD.encode(header.as_bytes()));
+    json!({
+        "signing_public": hex(signing().public_bytes()), "now_ms": NOW.0, "claims": claims(), "token": token,
+        "rejected": [
+            { "token": with_header(r#"{"alg":"none","kid":"0000000000000000"}"#), "error": "RefusedAlgorithm" },
+            { "token": with_header(r#"{"alg":"ES256","kid":"0000000000000000"}"#), "error": "Unsupported" },
+            { "token": "a.b", "error": "Malformed" },
+        ],
+    })
+}
+
+type Vector = (&'static str, fn() -> Value);
+const VECTORS: [Vector; 8] = [
+    ("ids.json", ids),
+    ("resource_keys.json", resource_keys),
+    ("keys.json", keys),
+    ("record.json", record_vector),
+    ("head.json", head_vector),
+    ("chunk.json", chunk_vector),
+    ("wire.json", wire),
+    ("token.json", token),
+];
+
+#[test]
+#[ignore = "rewrites the vectors after a deliberate change of format"]
+fn write() {
+    for (name, make) in VECTORS {
+        std::fs::write(
+            path(name),
+            format!("{}\n", serde_json::to_string_pretty(&make()).unwrap()),
+        )
+        .unwrap();
+    }
+}
+
+#[test]
+fn stored_vectors_are_what_this_crate_makes() {
+    for (name, make) in VECTORS {
+        assert_eq!(stored(name), make(), "{name}");
+    }
+}
+
+#[test]
+fn stored_ids_parse() {
+    let ids = stored("ids.json");
+    let publisher: PublisherId = ids["publisher"]["text"].as_str().unwrap().parse().unwrap();
+    assert_eq!(publisher.as_bytes().as_slice(), unhex(&ids["publisher"]["public"]));
+    assert_eq!(
+        ids["relay"]["text"].as_str().unwrap().parse::<RelayId>().unwrap(),
+        relay()
+    );
+    let key_id: KeyId = ids["signing_key"]["key_id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(key_id, signing().key_id());
+    for invalid in ids["invalid_publishers"].as_array().unwrap() {
+        assert!(invalid.as_str().unwrap().parse::<PublisherId>().is_err(), "{invalid}");
+    }
+}
+
+#[test]
+fn stored_signed_messages_verify() {
+    let keys = stored("keys.json");
+    let publisher = keys["publisher"].as_str().unwrap().parse().unwrap();
+    let now = UnixMillis(keys["now_ms"].as_u64().unwrap());
+    let ring = KeyRing::verify(publisher, &unhex(&keys["cose"]), now).unwrap();
+
+    let vector = stored("record.json");
+    let expected = ResourceKey::parse(publisher, vector["path_and_query"].as_str().unwrap()).unwrap();
+    let record = UnverifiedRecord::decode(&unhex(&vector["wire"]))
+        .unwrap()
+        .verify(&ring, &expected, now)
+        .unwrap();
+    assert_eq!(record.signature_base(), vector["signature_base"].as_str().unwrap());
+    assert_eq!(&record, &common::record());
+
+    let vector = stored("head.json");
+    let head = UnverifiedHead::decode(&unhex(&vector["wire"]))
+        .unwrap()
+        .verify(&ring, &expected, now)
+        .unwrap();
+    assert_eq!(head, common::head());
+
+    let vector = stored("chunk.json");
+    let chunk = UnverifiedChunk(unhex(&vector["cose"]).into());
+    let payload = unhex(&vector["payload"]);
+    let generation = Generation(vector["generation"].as_u64().unwrap());
+    let offset = vector["offset"].as_u64().unwrap();
+    chunk
+        .verify(&ring, &expected.hash(), generation, offset, &payload, now)
+        .unwrap();
+    assert!(
+        chunk
+            .verify(&ring, &expected.hash(), generation, offset + 1, &payload, now)
+            .is_err()
+    );
+    assert!(
+        chunk
+            .verify(&ring, &expected.hash(), Generation(43), offset, &payload, now)
+            .is_err()
+    );
+
+    let vector = stored("token.json");
+    let token = UnverifiedToken::parse(vector["token"].as_str().unwrap()).unwrap();
+    let key = *ring.key(token.kid(), now).unwrap();
+    assert_eq!(token.verify(&key, now, 0).unwrap(), claims());
+    for rejected in vector["rejected"].as_array().unwrap() {
+        let error = UnverifiedToken::parse(rejected["token"].as_str().unwrap()).unwrap_err();
+        assert_eq!(format!("{error:?}"), rejected["error"].as_str().unwrap());
+    }
+}
+
+#[test]
+fn stored_frames_decode() {
+    let vector = stored("wire.json");
+    for (entry, (name, frame)) in vector["control"].as_array().unwrap().iter().zip(control_frames()) {
+        assert_eq!(ControlFrame::decode(&unhex(&entry["hex"])[4..]), Ok(frame), "{name}");
+    }
+    for (entry, (name, request)) in vector["requests"].as_array().unwrap().iter().zip(requests()) {
+        assert_eq!(Request::decode(&unhex(&entry["hex"])[4..]), Ok(request), "{name}");
+    }
+    for (entry, (name, frame)) in vector["replies"].as_array().unwrap().iter().zip(replies()) {
+        let mut decoder = FrameDecoder::new();
+        decoder.push(unhex(&entry["hex"]).into());
+        assert_eq!(decoder.next(), Ok(Some(frame)), "{name}");
+        decoder.finish().unwrap();
+    }
+    for entry in vector["rejected_control"].as_array().unwrap() {
+        let mut decoder = weir_protocol::wire::ControlDecoder::default();
+        decoder.push(unhex(&entry["hex"]).into());
+        assert!(decoder.next().is_err(), "{entry}");
+    }
+    for entry in vector["rejected_replies"].as_array().unwrap() {
+        let mut decoder = FrameDecoder::new();
+        decoder.push(unhex(&entry["hex"]).into());
+        assert!(decoder.next().is_err(), "{entry}");
+    }
+}

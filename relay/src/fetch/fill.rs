@@ -1,0 +1,271 @@
+//! One fill: the disk first, then source after source until a head is there, then byte after byte, going on from the
+//! next source at the same offset when one breaks. Invariant: what is stored is whole and, inside a publisher's
+//! network, its tree hashes to the root in the publisher's record.
+
+use super::{
+    Candidate, FetchError, How, Served,
+    lookup::{InFlight, Inner, Outcome},
+};
+use crate::{
+    object::{Ended, Entry, Evidence, Growing, Head, Tree},
+    source::{Event, FillRequest, Incoming, Opened, Resume, SourceError},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::sync::watch;
+use weir_protocol::{record::SignedRecord, resource::ResourceKey};
+
+/// Sources opened for one fill, first tries and continuations together.
+const MAX_OPENS: usize = 6;
+/// How long a private body waits for its reader to make room before the fill is given up.
+const PRIVATE_PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(
+    inner: &Inner,
+    key: ResourceKey,
+    hops: u8,
+    publish: watch::Sender<Outcome>,
+    unregister: impl Fn(),
+) {
+    let hash = key.hash();
+    let held = match inner.store.get(&hash) {
+        Some(entry) => Some(entry),
+        None => inner.store.load(&hash, inner.clock.now()).await.inspect(|entry| {
+            // Asked for by somebody, not by a refresh: what comes fresh from disk is the answer.
+            if entry.is_fresh(inner.clock.now()) {
+                publish.send_replace(Some(Ok(Served { entry: entry.clone(), how: How::DiskHit })));
+            }
+        }),
+    };
+    if publish.borrow().is_some() {
+        return;
+    }
+    let request = FillRequest { key, have: held.clone(), resume: None, hops };
+    let mut candidates: VecDeque<Candidate> = inner.plan.candidates(&request.key, hops).into();
+    let mut last = FetchError::Nobody;
+    while let Some(candidate) = candidates.pop_front() {
+        let opened = candidate.source.open(&request).await;
+        inner.observer.asked(candidate.label, opened.as_ref().map(|_| ()));
+        match opened {
+            Ok(Opened::NotModified { head, age_ms }) => {
+                if let Some(held) = &held {
+                    let entry = renewed(inner, *head, held, age_ms);
+                    inner.store.insert(entry.clone());
+                    publish.send_replace(Some(Ok(Served { entry, how: How::Revalidated })));
+                    return;
+                }
+                last = FetchError::NoSource(SourceError::BadResponse("not modified, but nothing is held".into()));
+            }
+            Ok(Opened::Response(incoming)) => {
+                if incoming.head.status.is_server_error() && stale_on_error(inner, held.as_ref(), &publish) {
+                    return;
+                }
+                transfer(inner, request, candidate, candidates, incoming, &publish, unregister).await;
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(source = candidate.label, err.kind = error.label(), %error, "source failed");
+                last = FetchError::NoSource(error);
+            }
+        }
+    }
+    if !stale_on_error(inner, held.as_ref(), &publish) {
+        publish.send_replace(Some(Err(last)));
+    }
+}
+
+fn stale_on_error(inner: &Inner, held: Option<&Arc<Entry>>, publish: &watch::Sender<Outcome>) -> bool {
+    let usable = held.filter(|held| held.usable_on_error(inner.clock.now()));
+    if let Some(held) = usable {
+        publish.send_replace(Some(Ok(Served { entry: held.clone(), how: How::StaleIfError })));
+    }
+    usable.is_some()
+}
+
+fn renewed(inner: &Inner, head: Head, held: &Arc<Entry>, age_ms: u64) -> Arc<Entry> {
+    Arc::new(Entry::new(head, held.body.clone(), inner.clock.now(), age_ms, held.source))
+}
+
+async fn transfer(
+    inner: &Inner,
+    mut request: FillRequest,
+    first: Candidate,
+    mut candidates: VecDeque<Candidate>,
+    incoming: Incoming,
+    publish: &watch::Sender<Outcome>,
+    unregister: impl Fn(),
+) {
+    let shareable = incoming.head.freshness.store == weir_protocol::freshness::Storage::Store;
+    let body = if shareable { Growing::shared() } else { Growing::private(inner.config.private_window_bytes) };
+    let entry =
+        Arc::new(Entry::new(incoming.head.clone(), body, inner.clock.now(), incoming.age_ms, first.label));
+    if !shareable {
+        unregister();
+    }
+    publish.send_replace(Some(Ok(Served { entry: entry.clone(), how: How::Miss })));
+    request.have = None;
+    let mut in_flight = InFlight::new(inner);
+    let mut source = (first, incoming);
+    let mut opens = 1;
+    loop {
+        let error = match pump(inner, &entry, source.1, source.0.label, &mut in_flight).await {
+            Ok(whole) => {
+                entry.body.end(Ended::Whole);
+                if entry.is_shareable() {
+                    inner.store.insert(whole);
+                }
+                return;
+            }
+            Err(error) => error,
+        };
+        tracing::debug!(source = source.0.label, err.kind = error.label(), %error, "transfer broke off");
+        request.resume = Some(Resume { generation: entry.head.generation, offset: entry.body.length() });
+        match resume(inner, &request, &mut candidates, &mut opens, &error).await {
+            Some(next) => {
+                inner.observer.failed_over(&error);
+                source = next;
+            }
+            None => {
+                entry.body.end(Ended::Failed(error.to_string().into()));
+                return;
+            }
+        }
+    }
+}
+
+/// The next source that has exactly this body, from the offset on.
+async fn resume(
+    inner: &Inner,
+    request: &FillRequest,
+    candidates: &mut VecDeque<Candidate>,
+    opens: &mut usize,
+    why: &SourceError,
+) -> Option<(Candidate, Incoming)> {
+    if matches!(why, SourceError::TooLarge(_)) {
+        return None;
+    }
+    let mut refilled = false;
+    while *opens < MAX_OPENS {
+        let Some(candidate) = candidates.pop_front() else {
+            if std::mem::replace(&mut refilled, true) {
+                return None;
+            }
+            *candidates = inner.plan.candidates(&request.key, request.hops).into();
+            continue;
+        };
+        *opens += 1;
+        let opened = candidate.source.open(request).await;
+        inner.observer.asked(candidate.label, opened.as_ref().map(|_| ()));
+        if let Ok(Opened::Response(incoming)) = opened
+            && request.resume.is_some_and(|resume| resume.generation == incoming.head.generation)
+        {
+            return Some((candidate, incoming));
+        }
+    }
+    None
+}
+
+/// Moves pieces from one source into the body. Returns the entry to store once the body is whole and proven.
+async fn pump(
+    inner: &Inner,
+    entry: &Arc<Entry>,
+    incoming: Incoming,
+    label: &'static str,
+    in_flight: &mut InFlight<'_>,
+) -> Result<Arc<Entry>, SourceError> {
+    let Incoming { head, age_ms: _, tree, mut events } = incoming;
+    let body = &entry.body;
+    let signed = match &head.evidence {
+        Evidence::Record(record) => Some(record.clone()),
+        Evidence::Head(_) | Evidence::Trusted => None,
+    };
+    let announced = tree.as_ref().map(|tree| tree.length);
+    if let Some(tree) = tree {
+        body.set_tree(tree);
+    }
+    while announced.is_none_or(|length| body.length() < length) {
+        let Some(event) = events.next().await else {
+            return Err(SourceError::Unreachable("the source stopped in the middle".into()));
+        };
+        match event? {
+            Event::Parent(node, pair) => body.learn(node, pair),
+            Event::Data(chunk) => {
+                let bytes = chunk.bytes().len() as u64;
+                if !entry.is_shareable() && !tokio::time::timeout(PRIVATE_PATIENCE, body.room()).await.unwrap_or(false) {
+                    return Err(SourceError::Refused("nobody reads it any more".into()));
+                }
+                if entry.is_shareable() && !in_flight.grow(bytes) {
+                    return Err(SourceError::TooLarge(inner.config.max_in_flight_bytes));
+                }
+                let length = body.push(chunk).ok_or_else(|| SourceError::Corrupt("a gap in the body".into()))?;
+                inner.observer.filled(label, bytes);
+                let most = if entry.is_shareable() { inner.config.max_object_bytes } else { u64::MAX };
+                let most = entry.head.length.map_or(most, |announced| most.min(announced));
+                if length > most {
+                    return Err(SourceError::TooLarge(most));
+                }
+            }
+            Event::Finished { tree, record } => return finish(entry, tree, record),
+        }
+    }
+    Ok(whole(entry, signed))
+}
+
+fn finish(
+    entry: &Arc<Entry>,
+    tree: Option<Tree>,
+    record: Option<Arc<SignedRecord>>,
+) -> Result<Arc<Entry>, SourceError> {
+    let body = &entry.body;
+    let length = body.length();
+    if entry.head.length.is_some_and(|announced| announced != length) {
+        return Err(SourceError::BadResponse(format!("{length} bytes instead of {:?}", entry.head.length)));
+    }
+    let tree = match tree {
+        Some(tree) => Some(tree),
+        // A private body has forgotten its bytes, and is neither stored nor passed on.
+        None if !entry.is_shareable() => None,
+        None => Some(Tree::compute(length, |offset, size| gather(body, offset, size))),
+    };
+    match (&entry.head.evidence, &record) {
+        (Evidence::Trusted, _) => {}
+        (_, Some(record)) => {
+            let said = record.body();
+            let matches = tree.as_ref().is_none_or(|tree| *tree.root.as_bytes() == said.root);
+            if said.generation != entry.head.generation || said.length != length || !matches {
+                return Err(SourceError::Corrupt("the finished record is of another body".into()));
+            }
+        }
+        (_, None) => return Err(SourceError::Corrupt("no finished record".into())),
+    }
+    if let Some(tree) = tree {
+        body.set_tree(tree);
+    }
+    Ok(whole(entry, record))
+}
+
+/// The entry as stored: its length known, under the record instead of the head.
+fn whole(entry: &Arc<Entry>, record: Option<Arc<SignedRecord>>) -> Arc<Entry> {
+    let mut head = entry.head.clone();
+    head.length = Some(entry.body.length());
+    if let Some(record) = record {
+        entry.set_record(record.clone());
+        head.evidence = Evidence::Record(record);
+    }
+    Arc::new(Entry::new(head, entry.body.clone(), entry.received, entry.age_then_ms, entry.source))
+}
+
+fn gather(body: &Growing, offset: u64, size: usize) -> Bytes {
+    match body.slice(offset, size) {
+        Some(bytes) if bytes.len() == size => bytes,
+        _ => {
+            let mut joined = BytesMut::with_capacity(size);
+            while joined.len() < size {
+                let Some(bytes) = body.slice(offset + joined.len() as u64, size - joined.len()) else { break };
+                joined.extend_from_slice(&bytes);
+            }
+            joined.freeze()
+        }
+    }
+}

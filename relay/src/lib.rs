@@ -1,0 +1,17 @@
+//! The Weir node: where bytes come from (`source`), where they are kept (`store`), how one fill feeds many readers
+//! (`object`, `fetch`), how relays talk (`quic`, `control`, `peer`), who should be asked (`mesh`), and what was
+//! delivered (`meter`). Doors and programs stand above it; `weir-protocol` and `weir-hls` below.
+
+pub mod clock;
+pub mod control;
+pub mod fetch;
+pub mod freshness;
+pub mod http;
+pub mod mesh;
+pub mod meter;
+pub mod node;
+pub mod object;
+pub mod peer;
+pub mod quic;
+pub mod source;
+pub mod store;

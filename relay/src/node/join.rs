@@ -1,0 +1,221 @@
+//! Into a publisher's network from one URL. Invariants: nothing in the document is believed but what the publisher's
+//! root key signed; the publisher behind a URL never changes once it has been seen; what was fetched is kept, so that
+//! a relay starts again without the adapter.
+
+use crate::{
+    clock::Clock,
+    peer::{Links, Network},
+    quic::socket_addr_of,
+    source::{RawRequest, RawSource, Upstream, UpstreamConfig, UpstreamError},
+};
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use rand::RngExt;
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use weir_protocol::{
+    ids::RelayId,
+    keys::KeyRing,
+    wellknown::{MAX_WELL_KNOWN, WELL_KNOWN_PATH, WellKnown},
+};
+
+/// First and longest pause between attempts to reach the adapter.
+const RETRY: Duration = Duration::from_millis(500);
+const RETRY_CAP: Duration = Duration::from_secs(15);
+/// How often the document is fetched again while all is well, for new keys and addresses.
+const REFRESH: Duration = Duration::from_secs(600);
+
+/// Why a network cannot be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The URL cannot be used.
+    #[error(transparent)]
+    Url(#[from] UpstreamError),
+    /// The document cannot be fetched, and no earlier copy is kept.
+    #[error("cannot fetch {0}{WELL_KNOWN_PATH}: {1}")]
+    Fetch(Url, String),
+    /// The document is not one, or its key list does not verify.
+    #[error("{0}{WELL_KNOWN_PATH} does not describe a Weir network: {1}")]
+    Document(Url, String),
+    /// Another publisher than before answers at this URL.
+    #[error("{url} now belongs to publisher {found}, it was {known}; remove {path} to accept that")]
+    Changed {
+        /// The URL.
+        url: Url,
+        /// Who answers now.
+        found: String,
+        /// Who answered before.
+        known: String,
+        /// The kept document.
+        path: PathBuf,
+    },
+    /// The copy cannot be kept.
+    #[error("cannot keep {0}: {1}")]
+    Keep(PathBuf, io::Error),
+}
+
+/// How to join.
+pub struct Joining {
+    /// The adapter's base URL.
+    pub url: Url,
+    /// Extra certificates to trust for it.
+    pub ca: Option<PathBuf>,
+    /// Directory for the kept copy.
+    pub data: PathBuf,
+    /// Who this relay is.
+    pub me: RelayId,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// A joined network.
+pub struct Joined {
+    /// The network.
+    pub network: Arc<Network>,
+    /// The document it was made from.
+    pub document: WellKnown,
+    /// True when the adapter did not answer and the kept copy was used.
+    pub from_copy: bool,
+    joining: Joining,
+}
+
+impl Joining {
+    /// Fetches the document, or falls back to the kept copy.
+    pub async fn join(self) -> Result<Joined, JoinError> {
+        let path = self.copy_path();
+        let kept = fs::read(&path).ok().and_then(|json| WellKnown::parse(&json).ok());
+        let fetched = self.fetch().await;
+        let (document, from_copy) = match (fetched, kept) {
+            (Ok(document), Some(kept)) if document.publisher != kept.publisher => {
+                return Err(JoinError::Changed {
+                    url: self.url,
+                    found: document.publisher.to_string(),
+                    known: kept.publisher.to_string(),
+                    path,
+                });
+            }
+            (Ok(document), _) => (document, false),
+            (Err(error @ JoinError::Fetch(..)), Some(kept)) => {
+                tracing::warn!(%error, "joining from the kept copy");
+                (kept, true)
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let ring = self.verify(&document)?;
+        if !from_copy {
+            keep(&path, &document).map_err(|error| JoinError::Keep(path, error))?;
+        }
+        let network = Network::new(self.me, ring, document.adapter.relay, addresses(&document));
+        Ok(Joined { network: Arc::new(network), document, from_copy, joining: self })
+    }
+
+    fn verify(&self, document: &WellKnown) -> Result<KeyRing, JoinError> {
+        KeyRing::verify(document.publisher, &document.keys, self.clock.now())
+            .map_err(|error| JoinError::Document(self.url.clone(), error.to_string()))
+    }
+
+    async fn fetch(&self) -> Result<WellKnown, JoinError> {
+        let failed = |error: String| JoinError::Fetch(self.url.clone(), error);
+        let mut config = UpstreamConfig::new(self.url.clone());
+        config.ca.clone_from(&self.ca);
+        let request = RawRequest { path_and_query: WELL_KNOWN_PATH.into(), validators: None };
+        let response = Upstream::new(config)?.fetch(&request).await.map_err(|error| failed(error.to_string()))?;
+        if !response.status.is_success() {
+            return Err(failed(format!("status {}", response.status)));
+        }
+        let mut json = BytesMut::new();
+        let mut body = response.body;
+        while let Some(piece) = body.next().await {
+            json.extend_from_slice(&piece.map_err(|error| failed(error.to_string()))?);
+            if json.len() > MAX_WELL_KNOWN {
+                return Err(JoinError::Document(self.url.clone(), "it is too long".into()));
+            }
+        }
+        WellKnown::parse(&json).map_err(|error| JoinError::Document(self.url.clone(), error.to_string()))
+    }
+
+    fn copy_path(&self) -> PathBuf {
+        let name = blake3::hash(self.url.as_str().as_bytes()).to_hex();
+        self.data.join("networks").join(format!("{}.json", &name[..16]))
+    }
+}
+
+fn addresses(document: &WellKnown) -> Vec<SocketAddr> {
+    let parse = |address: &String| address.parse().ok().and_then(|address| Some(socket_addr_of(&address)?.0));
+    document.adapter.addresses.iter().filter_map(parse).collect()
+}
+
+fn keep(path: &Path, document: &WellKnown) -> io::Result<()> {
+    let json = document.to_json().map_err(io::Error::other)?;
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let beside = path.with_extension("new");
+    fs::write(&beside, json)?;
+    fs::File::open(&beside)?.sync_all()?;
+    fs::rename(&beside, path)
+}
+
+impl Joined {
+    /// Keeps a connection to the adapter open, and keys and addresses up to date, until `cancel`. While the adapter
+    /// is away the relay goes on with what it holds.
+    pub async fn stay(self, links: Arc<Links>, cancel: CancellationToken) {
+        let mut pause = RETRY;
+        loop {
+            let adapter = self.network.adapter;
+            let link = links.get(adapter, &self.network.adapter_addresses()).await;
+            let again = match link {
+                Ok(connection) => {
+                    pause = RETRY;
+                    tokio::select! {
+                        () = cancel.cancelled() => return,
+                        reason = connection.closed() => {
+                            tracing::info!(%reason, "connection to the adapter ended");
+                            RETRY
+                        }
+                        () = tokio::time::sleep(REFRESH) => Duration::ZERO,
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "adapter not reachable");
+                    pause = (pause * 2).min(RETRY_CAP);
+                    pause
+                }
+            };
+            // Jitter: a thousand relays that lost the adapter together do not come back together.
+            let jittered = again.mul_f64(rand::rng().random_range(0.5..1.0));
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep(jittered) => {}
+            }
+            self.refresh().await;
+        }
+    }
+
+    async fn refresh(&self) {
+        let document = match self.joining.fetch().await {
+            Ok(document) => document,
+            Err(error) => {
+                tracing::debug!(%error, "the network's document was not refreshed");
+                return;
+            }
+        };
+        if document.publisher != self.network.publisher || document.adapter.relay != self.network.adapter {
+            tracing::warn!("another publisher or adapter answers at the join URL: ignored until restart");
+            return;
+        }
+        self.network.offer_keys(&document.keys, self.joining.clock.now());
+        self.network.set_adapter_addresses(addresses(&document));
+        let path = self.joining.copy_path();
+        if let Err(error) = keep(&path, &document) {
+            tracing::warn!(path = %path.display(), %error, "the network's document could not be kept");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The node's metrics, with the names operators know. Invariant: no label names a resource, a viewer or an address.
+
+use crate::{
+    fetch::{How, Observer},
+    meter::{Account, Outcome},
+    object::Entry,
+    peer::PeerObserver,
+    source::SourceError,
+    store::{DiskOp, EvictReason, IntegrityStage, SkipReason, Store, StoreEvents, Tier},
+};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use std::sync::Arc;
+use weir_protocol::ids::{PublisherId, RelayId};
+
+/// Counters of one node.
+pub struct NodeMetrics {
+    requests: IntCounterVec,
+    evictions: IntCounterVec,
+    origin_requests: IntCounterVec,
+    origin_bytes: IntCounter,
+    peer_bytes: IntCounterVec,
+    peer_sent: Arc<PeerAccount>,
+    coalesced: IntCounter,
+    integrity: IntCounterVec,
+    failovers: IntCounterVec,
+    disk_io: HistogramVec,
+    skipped: IntCounterVec,
+    cache_bytes: IntGaugeVec,
+    cache_capacity: IntGaugeVec,
+    peers: IntGaugeVec,
+}
+
+/// A summary for status pages.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct NodeTotals {
+    /// Requests answered from memory or disk without asking anybody.
+    pub hits: u64,
+    /// Requests that needed a source, or joined one that did.
+    pub misses: u64,
+    /// Bytes that came from other relays.
+    pub bytes_from_peers: u64,
+    /// Bytes that came from the adapter or the origin.
+    pub bytes_from_origin: u64,
+    /// Bytes sent to peers.
+    pub bytes_to_peers: u64,
+    /// Pieces, records or files that did not verify.
+    pub integrity_failures: u64,
+}
+
+struct PeerAccount {
+    bytes: IntCounter,
+}
+
+impl Account for PeerAccount {
+    fn settle(&self, outcome: Outcome) {
+        self.bytes.inc_by(outcome.handed);
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(format!("weir_{name}"), help)
+}
+
+impl NodeMetrics {
+    /// Registers the node's metrics.
+    pub fn register(registry: &Registry) -> Result<Arc<Self>, prometheus::Error> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let made = IntCounterVec::new(opts(name, help), labels)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let counter = |name: &str, help: &str| {
+            let made = IntCounter::with_opts(opts(name, help))?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let made = IntGaugeVec::new(opts(name, help), labels)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let disk_io = HistogramVec::new(
+            HistogramOpts::new("weir_disk_io_seconds", "Time of disk operations.")
+                .buckets(vec![0.0005, 0.002, 0.01, 0.05, 0.2, 1.0, 5.0]),
+            &["op"],
+        )?;
+        registry.register(Box::new(disk_io.clone()))?;
+        let peer_bytes = counters("peer_bytes_total", "Body bytes exchanged with nodes.", &["direction", "path"])?;
+        Ok(Arc::new(Self {
+            requests: counters("cache_requests_total", "Look-ups by the tier that answered.", &["tier", "result"])?,
+            evictions: counters("cache_evictions_total", "Entries that left a tier.", &["tier", "reason"])?,
+            origin_requests: counters("origin_requests_total", "Requests to the adapter or origin.", &["result"])?,
+            origin_bytes: counter("origin_bytes_total", "Body bytes from the adapter or origin.")?,
+            peer_sent: Arc::new(PeerAccount { bytes: peer_bytes.with_label_values(&["sent", "direct"]) }),
+            peer_bytes,
+            coalesced: counter("coalesced_requests_total", "Requests that joined a fill under way.")?,
+            integrity: counters("integrity_failures_total", "What did not verify.", &["stage"])?,
+            failovers: counters("failovers_total", "Transfers that went on from another source.", &["reason"])?,
+            disk_io,
+            skipped: counters("cache_skipped_total", "Entries that got no copy on disk.", &["reason"])?,
+            cache_bytes: gauges("cache_bytes", "Bytes held.", &["tier"])?,
+            cache_capacity: gauges("cache_capacity_bytes", "Bytes a tier may hold.", &["tier"])?,
+            peers: gauges("peers", "Nodes by state.", &["state"])?,
+        }))
+    }
+
+    /// Updates the gauges; called before they are read.
+    pub fn observe(&self, store: &Store, open_links: usize, members: usize) {
+        let usage = store.usage();
+        let set = |gauges: &IntGaugeVec, label: &str, value: u64| {
+            gauges.with_label_values(&[label]).set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&self.cache_bytes, "memory", usage.memory_bytes);
+        set(&self.cache_bytes, "disk", usage.disk_bytes);
+        set(&self.cache_capacity, "memory", usage.memory_capacity);
+        set(&self.cache_capacity, "disk", usage.disk_capacity);
+        set(&self.peers, "connected", open_links as u64);
+        set(&self.peers, "known", members as u64);
+    }
+
+    /// Sums for status pages.
+    pub fn totals(&self) -> NodeTotals {
+        let requests = |tier: &str, result: &str| self.requests.with_label_values(&[tier, result]).get();
+        let stages = ["source", "disk_body", "disk_index", "disk_record"];
+        NodeTotals {
+            hits: requests("memory", "hit") + requests("disk", "hit") + requests("memory", "stale"),
+            misses: requests("none", "miss") + requests("none", "collapsed") + requests("memory", "revalidated"),
+            bytes_from_peers: self.peer_bytes.with_label_values(&["received", "direct"]).get(),
+            bytes_from_origin: self.origin_bytes.get(),
+            bytes_to_peers: self.peer_sent.bytes.get(),
+            integrity_failures: stages.iter().map(|stage| self.integrity.with_label_values(&[stage]).get()).sum(),
+        }
+    }
+}
+
+impl Observer for NodeMetrics {
+    fn served(&self, _: &Arc<Entry>, how: How) {
+        let (tier, result) = match how {
+            How::Hit => ("memory", "hit"),
+            How::DiskHit => ("disk", "hit"),
+            How::StaleWhileRevalidate | How::StaleIfError => ("memory", "stale"),
+            How::Miss => ("none", "miss"),
+            How::Revalidated => ("memory", "revalidated"),
+            How::Collapsed => {
+                self.coalesced.inc();
+                ("none", "collapsed")
+            }
+        };
+        self.requests.with_label_values(&[tier, result]).inc();
+    }
+
+    fn asked(&self, label: &'static str, result: Result<(), &SourceError>) {
+        if label != "peer" {
+            self.origin_requests.with_label_values(&[result.map_or_else(SourceError::label, |()| "ok")]).inc();
+        }
+        if result.is_err_and(SourceError::is_corrupt) {
+            self.integrity.with_label_values(&["source"]).inc();
+        }
+    }
+
+    fn filled(&self, label: &'static str, bytes: u64) {
+        if label == "peer" {
+            self.peer_bytes.with_label_values(&["received", "direct"]).inc_by(bytes);
+        } else {
+            self.origin_bytes.inc_by(bytes);
+        }
+    }
+
+    fn failed_over(&self, why: &SourceError) {
+        self.failovers.with_label_values(&[why.label()]).inc();
+        if why.is_corrupt() {
+            self.integrity.with_label_values(&["source"]).inc();
+        }
+    }
+}
+
+impl PeerObserver for NodeMetrics {
+    fn delivery(&self, _: RelayId, _: PublisherId) -> Arc<dyn Account> {
+        self.peer_sent.clone()
+    }
+}
+
+impl StoreEvents for NodeMetrics {
+    fn evicted(&self, tier: Tier, reason: EvictReason) {
+        self.evictions.with_label_values(&[tier.label(), reason.label()]).inc();
+    }
+
+    fn integrity_failure(&self, stage: IntegrityStage) {
+        self.integrity.with_label_values(&[stage.label()]).inc();
+    }
+
+    fn disk_io(&self, op: DiskOp, seconds: f64) {
+        self.disk_io.with_label_values(&[op.label()]).observe(seconds);
+    }
+
+    fn skipped(&self, reason: SkipReason) {
+        self.skipped.with_label_values(&[reason.label()]).inc();
+    }
+}

@@ -1,0 +1,110 @@
+//! Frames over QUIC streams: read through the bounded decoders of the protocol, written without copying payloads.
+
+use bytes::Bytes;
+use quinn::{ReadError, RecvStream, SendStream, WriteError};
+use weir_protocol::wire::{ControlDecoder, ControlFrame, FrameDecoder, ReplyFrame, WireError, frame_length};
+
+/// Bytes taken from a stream at once.
+const READ: usize = 64 * 1024;
+
+/// Why a stream of frames ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FrameError {
+    /// The bytes are no frames.
+    #[error("bad frame: {0}")]
+    Wire(#[from] WireError),
+    /// The connection or the stream broke.
+    #[error("stream broke: {0}")]
+    Read(#[from] ReadError),
+    /// Likewise, while writing.
+    #[error("stream broke: {0}")]
+    Write(#[from] WriteError),
+}
+
+/// Reads replies.
+pub(super) struct ReplyReader {
+    stream: RecvStream,
+    decoder: FrameDecoder,
+}
+
+impl ReplyReader {
+    pub(super) fn new(stream: RecvStream) -> Self {
+        Self { stream, decoder: FrameDecoder::new() }
+    }
+
+    /// The next frame; `None` at a clean end.
+    pub(super) async fn next(&mut self) -> Result<Option<ReplyFrame>, FrameError> {
+        loop {
+            if let Some(frame) = self.decoder.next()? {
+                return Ok(Some(frame));
+            }
+            match self.stream.read_chunk(READ, true).await? {
+                Some(chunk) => self.decoder.push(chunk.bytes),
+                None => {
+                    self.decoder.finish()?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+/// Writes one reply frame; the payload goes out as it is.
+pub(super) async fn write_reply(stream: &mut SendStream, frame: &ReplyFrame) -> Result<(), FrameError> {
+    let head = frame.encode_header()?;
+    match frame.payload() {
+        Some(payload) => stream.write_all_chunks(&mut [head, payload.clone()]).await?,
+        None => stream.write_chunk(head).await?,
+    }
+    Ok(())
+}
+
+/// Reads control frames.
+pub(super) struct ControlReader {
+    stream: RecvStream,
+    decoder: ControlDecoder,
+}
+
+impl ControlReader {
+    pub(super) fn new(stream: RecvStream) -> Self {
+        Self { stream, decoder: ControlDecoder::default() }
+    }
+
+    /// The next frame; `None` at a clean end.
+    pub(super) async fn next(&mut self) -> Result<Option<ControlFrame>, FrameError> {
+        loop {
+            if let Some(frame) = self.decoder.next()? {
+                return Ok(Some(frame));
+            }
+            match self.stream.read_chunk(READ, true).await? {
+                Some(chunk) => self.decoder.push(chunk.bytes),
+                None => {
+                    self.decoder.finish()?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+/// Writes one control frame.
+pub(super) async fn write_control(stream: &mut SendStream, frame: &ControlFrame) -> Result<(), FrameError> {
+    stream.write_chunk(frame.encode()?).await?;
+    Ok(())
+}
+
+/// Reads one length-prefixed frame of at most `max` bytes from the start of a stream.
+pub(super) async fn read_frame(stream: &mut RecvStream, max: usize) -> Result<Bytes, FrameError> {
+    let mut prefix = [0; 4];
+    read_exact(stream, &mut prefix).await?;
+    let mut frame = vec![0; frame_length(prefix, max)?];
+    read_exact(stream, &mut frame).await?;
+    Ok(frame.into())
+}
+
+async fn read_exact(stream: &mut RecvStream, buffer: &mut [u8]) -> Result<(), FrameError> {
+    stream.read_exact(buffer).await.map_err(|error| match error {
+        quinn::ReadExactError::FinishedEarly(_) => FrameError::Wire(WireError::Truncated),
+        quinn::ReadExactError::ReadError(error) => FrameError::Read(error),
+    })
+}

@@ -1,0 +1,122 @@
+//! Open connections to other nodes, one for each, whoever dialled. Invariant: at most one dial to a node at a time, and
+//! the registry is never held across a wait.
+
+use crate::quic::{BulkConnection, BulkDialer};
+use dashmap::DashMap;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::sync::{Mutex, mpsc};
+use weir_protocol::ids::RelayId;
+
+/// Limit for one dial, handshake included.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Nodes remembered; a network of more relays than this talks to the owners it has room for.
+const MAX_LINKS: usize = 4096;
+
+/// Why there is no connection.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum LinkError {
+    /// No address is known.
+    #[error("no address of {0} is known")]
+    NoAddress(RelayId),
+    /// Every address failed; the last reason.
+    #[error("cannot reach {0}: {1}")]
+    Unreachable(RelayId, String),
+    /// The registry is full.
+    #[error("too many links")]
+    Full,
+}
+
+/// A connection that was dialled here, with its control stream: opened before any request's, so that the other side
+/// finds it first.
+pub struct Dialled {
+    pub(super) link: BulkConnection,
+    pub(super) control: (quinn::SendStream, quinn::RecvStream),
+}
+
+type Slot = Arc<Mutex<Option<quinn::Connection>>>;
+
+/// The registry of connections.
+pub struct Links {
+    dialer: BulkDialer,
+    slots: DashMap<RelayId, Slot>,
+    /// Connections that were dialled here go to the peer server, which answers on them as on any other.
+    opened: mpsc::Sender<Dialled>,
+}
+
+impl Links {
+    /// A registry that dials with `dialer` and hands new connections to `opened`.
+    pub fn new(dialer: BulkDialer, opened: mpsc::Sender<Dialled>) -> Self {
+        Self { dialer, slots: DashMap::new(), opened }
+    }
+
+    fn slot(&self, relay: RelayId) -> Result<Slot, LinkError> {
+        if let Some(slot) = self.slots.get(&relay) {
+            return Ok(slot.clone());
+        }
+        if self.slots.len() >= MAX_LINKS {
+            self.slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|open| is_open(&open)));
+        }
+        if self.slots.len() >= MAX_LINKS {
+            return Err(LinkError::Full);
+        }
+        Ok(self.slots.entry(relay).or_default().clone())
+    }
+
+    /// The open connection to a node, or a new one to the first of `addresses` that answers.
+    pub async fn get(&self, relay: RelayId, addresses: &[SocketAddr]) -> Result<quinn::Connection, LinkError> {
+        let slot = self.slot(relay)?;
+        let mut open = slot.lock().await;
+        if let Some(connection) = open.as_ref().filter(|connection| connection.close_reason().is_none()) {
+            return Ok(connection.clone());
+        }
+        let mut last = LinkError::NoAddress(relay);
+        for address in addresses {
+            match tokio::time::timeout(DIAL_TIMEOUT, self.dial(relay, *address)).await {
+                Ok(Ok(dialled)) => {
+                    let connection = dialled.link.conn.clone();
+                    self.opened
+                        .send(dialled)
+                        .await
+                        .map_err(|_| LinkError::Unreachable(relay, "the node is shutting down".into()))?;
+                    *open = Some(connection.clone());
+                    return Ok(connection);
+                }
+                Ok(Err(error)) => last = LinkError::Unreachable(relay, error),
+                Err(_) => last = LinkError::Unreachable(relay, format!("no handshake in {DIAL_TIMEOUT:?}")),
+            }
+        }
+        Err(last)
+    }
+
+    async fn dial(&self, relay: RelayId, address: SocketAddr) -> Result<Dialled, String> {
+        let link = self.dialer.connect(address, *relay.peer_id()).await.map_err(|error| error.to_string())?;
+        let control = link.conn.open_bi().await.map_err(|error| error.to_string())?;
+        Ok(Dialled { link, control })
+    }
+
+    /// A node has connected here: requests may go the same way back. An open connection is kept.
+    pub(super) fn adopt(&self, relay: RelayId, connection: &quinn::Connection) {
+        let Ok(slot) = self.slot(relay) else { return };
+        if let Ok(mut open) = slot.try_lock()
+            && !is_open(&open)
+        {
+            *open = Some(connection.clone());
+        }
+    }
+
+    /// Nodes with an open connection.
+    pub fn open(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.try_lock().is_ok_and(|open| is_open(&open))).count()
+    }
+
+    /// Round-trip time to a node with an open connection.
+    pub fn round_trip(&self, relay: &RelayId) -> Option<Duration> {
+        let slot = self.slots.get(relay)?.clone();
+        let open = slot.try_lock().ok()?;
+        open.as_ref().filter(|connection| connection.close_reason().is_none()).map(quinn::Connection::rtt)
+    }
+}
+
+fn is_open(connection: &Option<quinn::Connection>) -> bool {
+    connection.as_ref().is_some_and(|connection| connection.close_reason().is_none())
+}

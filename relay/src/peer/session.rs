@@ -1,0 +1,167 @@
+//! The control stream of one connection: Hello both ways, then from the adapter who is in the network and which keys
+//! sign. Invariant: only the adapter of a network is believed about that network.
+
+use super::{
+    Directory, Networks,
+    frames::{ControlReader, FrameError, read_frame, write_control},
+};
+use crate::clock::Clock;
+use quinn::{RecvStream, SendStream};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::timeout};
+use weir_protocol::{
+    ids::RelayId,
+    wire::{ControlFrame, Hello, MAX_CONTROL_FRAME, Member, Members, VERSION},
+};
+
+/// Both Hellos must be there this soon.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the other side of a connection gets to hear.
+pub(super) enum Role {
+    Relay { networks: Arc<Networks>, clock: Clock },
+    Adapter(Arc<Directory>),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("no Hello in {HELLO_TIMEOUT:?}")]
+    NoHello,
+    #[error("speaks version {0}, this node speaks {VERSION}")]
+    Version(u16),
+    #[error("the network is full")]
+    Full,
+}
+
+fn hello() -> ControlFrame {
+    ControlFrame::Hello(Hello {
+        version: VERSION,
+        features: Vec::new(),
+        agent: concat!("weir/", env!("CARGO_PKG_VERSION")).into(),
+    })
+}
+
+impl Role {
+    /// Runs the control stream until the connection ends; `entered` is notified once the other side is known.
+    pub(super) async fn run(
+        &self,
+        peer: RelayId,
+        address: SocketAddr,
+        (mut send, mut receive): (SendStream, RecvStream),
+        entered: &Notify,
+    ) -> Result<(), SessionError> {
+        write_control(&mut send, &hello()).await?;
+        let first = timeout(HELLO_TIMEOUT, read_frame(&mut receive, MAX_CONTROL_FRAME))
+            .await
+            .map_err(|_| SessionError::NoHello)??;
+        match ControlFrame::decode(&first).map_err(FrameError::from)? {
+            ControlFrame::Hello(hello) if hello.version == VERSION => {}
+            ControlFrame::Hello(hello) => return Err(SessionError::Version(hello.version)),
+            _ => return Err(SessionError::NoHello),
+        }
+        let reader = ControlReader::new(receive);
+        match self {
+            Self::Relay { networks, clock } => {
+                entered.notify_one();
+                relay(networks, clock, peer, send, reader).await
+            }
+            Self::Adapter(directory) => {
+                let _member = Membership::enter(directory, peer, address).ok_or(SessionError::Full)?;
+                entered.notify_one();
+                adapter(directory, send, reader).await
+            }
+        }
+    }
+}
+
+/// A relay's place in the directory, given up when its session ends in whatever way.
+struct Membership<'a> {
+    directory: &'a Directory,
+    relay: RelayId,
+    address: SocketAddr,
+}
+
+impl<'a> Membership<'a> {
+    fn enter(directory: &'a Directory, relay: RelayId, address: SocketAddr) -> Option<Self> {
+        directory.enter(relay, address).then_some(Self { directory, relay, address })
+    }
+}
+
+impl Drop for Membership<'_> {
+    fn drop(&mut self) {
+        self.directory.leave(self.relay, self.address);
+    }
+}
+
+async fn adapter(directory: &Directory, mut send: SendStream, mut reader: ControlReader) -> Result<(), SessionError> {
+    let (mut members, mut keys) = directory.watch();
+    members.mark_changed();
+    loop {
+        tokio::select! {
+            changed = members.changed() => {
+                if changed.is_err() { return Ok(()) }
+                let frame = {
+                    let state = members.borrow_and_update();
+                    let member = |(relay, address): &(RelayId, SocketAddr)| Member {
+                        relay: *relay,
+                        addresses: vec![address.to_string()],
+                        region: "default".into(),
+                    };
+                    ControlFrame::Members(Members {
+                        publisher: directory.publisher(),
+                        epoch: state.epoch,
+                        members: state.members.iter().map(member).collect(),
+                    })
+                };
+                write_control(&mut send, &frame).await?;
+            }
+            changed = keys.changed() => {
+                if changed.is_err() { return Ok(()) }
+                let bytes = keys.borrow_and_update().clone();
+                write_control(&mut send, &ControlFrame::Keys { bytes }).await?;
+            }
+            frame = reader.next() => match frame? {
+                Some(ControlFrame::Ping(number)) => write_control(&mut send, &ControlFrame::Pong(number)).await?,
+                Some(_) => {}
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+async fn relay(
+    networks: &Networks,
+    clock: &Clock,
+    peer: RelayId,
+    mut send: SendStream,
+    mut reader: ControlReader,
+) -> Result<(), SessionError> {
+    for network in networks.all().into_iter().filter(|network| network.adapter == peer) {
+        network.forget_epoch();
+    }
+    while let Some(frame) = reader.next().await? {
+        match frame {
+            ControlFrame::Ping(number) => write_control(&mut send, &ControlFrame::Pong(number)).await?,
+            ControlFrame::Members(list) => {
+                let Some(network) = networks.get(&list.publisher).filter(|network| network.adapter == peer) else {
+                    tracing::debug!(peer = %peer.short(), "a peer spoke for a network that is not its own");
+                    continue;
+                };
+                let parsed = list.members.into_iter().map(|member| {
+                    let addresses = member.addresses.iter().filter_map(|address| address.parse().ok()).collect();
+                    (member.relay, addresses)
+                });
+                network.set_members(list.epoch, parsed.collect());
+            }
+            ControlFrame::Keys { bytes } => {
+                for network in networks.all().into_iter().filter(|network| network.adapter == peer) {
+                    network.offer_keys(&bytes, clock.now());
+                }
+            }
+            ControlFrame::Hello(_) | ControlFrame::Pong(_) | ControlFrame::Goodbye { .. } | ControlFrame::Unknown { .. } => {}
+        }
+    }
+    Ok(())
+}

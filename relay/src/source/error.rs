@@ -1,0 +1,47 @@
+//! Why a source could not serve, one variant for each reaction of the fetcher.
+
+/// A source's failure. The texts are for operators; viewers get a status.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum SourceError {
+    /// Nobody there, or the connection broke: try the next source.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// No byte within the time allowed: try the next source.
+    #[error("timed out: {0}")]
+    Timeout(String),
+    /// It answered but will not serve this: try the next source.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Its bytes or signatures do not verify: mark it, never ask it again for a while, try the next source.
+    #[error("does not verify: {0}")]
+    Corrupt(String),
+    /// It no longer has the body that a transfer was to be resumed from: start again.
+    #[error("that body is gone")]
+    GenerationGone,
+    /// The body is larger than may be kept: nobody else will do better.
+    #[error("larger than {0} bytes")]
+    TooLarge(u64),
+    /// It answered with something that is not a usable response: try the next source.
+    #[error("bad response: {0}")]
+    BadResponse(String),
+}
+
+impl SourceError {
+    /// True when the source's own honesty is in doubt.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self, Self::Corrupt(_))
+    }
+
+    /// The label used in metrics and logs.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout(_) => "timeout",
+            Self::Refused(_) => "refused",
+            Self::Corrupt(_) => "corrupt",
+            Self::GenerationGone => "generation_gone",
+            Self::TooLarge(_) => "too_large",
+            Self::BadResponse(_) => "bad_response",
+        }
+    }
+}

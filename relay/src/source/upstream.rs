@@ -1,0 +1,216 @@
+//! A platform's HTTP origin as a raw source: pooled connections, redirects followed, every wait bounded.
+
+use super::{RawRequest, RawResponse, RawSource, SourceError};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use url::Url;
+
+/// Redirects followed for one request.
+const MAX_REDIRECTS: usize = 5;
+/// Idle connections kept for each host, and for how long.
+const MAX_IDLE_PER_HOST: usize = 16;
+const IDLE_FOR: Duration = Duration::from_secs(30);
+
+/// Where the origin is and how long to wait for it.
+#[derive(Debug, Clone)]
+pub struct UpstreamConfig {
+    /// Base URL, `http` or `https`; request paths are appended to its path.
+    pub url: Url,
+    /// Extra PEM certificates to trust, beside the system's.
+    pub ca: Option<PathBuf>,
+    /// Limit for connecting.
+    pub connect_timeout: Duration,
+    /// Limit from sending a request to the response's head.
+    pub head_timeout: Duration,
+    /// Limit between two pieces of a body.
+    pub idle_timeout: Duration,
+}
+
+impl UpstreamConfig {
+    /// The defaults: 5 s to connect, 10 s for a head, 10 s between two pieces.
+    pub fn new(url: Url) -> Self {
+        let ten = Duration::from_secs(10);
+        Self { url, ca: None, connect_timeout: Duration::from_secs(5), head_timeout: ten, idle_timeout: ten }
+    }
+}
+
+/// Why an upstream cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// Not an `http` or `https` URL with a host.
+    #[error("{0} is not an http or https URL")]
+    Url(Url),
+    /// The extra certificates cannot be read.
+    #[error("cannot read certificates from {0}: {1}")]
+    Ca(PathBuf, String),
+    /// Neither the system nor `ca` offers a certificate to trust.
+    #[error("no trusted certificates found for an https upstream: install the system's CA certificates or name a file")]
+    NoRoots,
+}
+
+/// An HTTP origin.
+pub struct Upstream {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    config: UpstreamConfig,
+}
+
+impl Upstream {
+    /// Prepares a client; nothing is sent yet.
+    pub fn new(config: UpstreamConfig) -> Result<Self, UpstreamError> {
+        if !matches!(config.url.scheme(), "http" | "https") || !config.url.has_host() {
+            return Err(UpstreamError::Url(config.url));
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in rustls_native_certs::load_native_certs().certs {
+            // A system store may hold certificates that webpki cannot use; the others still count.
+            let _ = roots.add(certificate);
+        }
+        if let Some(path) = &config.ca {
+            let failed = |error: String| UpstreamError::Ca(path.clone(), error);
+            let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
+            for certificate in found {
+                let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+                roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+            }
+        }
+        if roots.is_empty() && config.url.scheme() == "https" {
+            return Err(UpstreamError::NoRoots);
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider supports TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(config.connect_timeout));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_FOR)
+            .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+            .build(connector);
+        Ok(Self { client, config })
+    }
+
+    fn target(&self, path_and_query: &str) -> Result<Uri, SourceError> {
+        let base = self.config.url.as_str().split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+        format!("{base}{path_and_query}")
+            .parse()
+            .map_err(|error| SourceError::BadResponse(format!("not a URL the origin could have: {error}")))
+    }
+
+    async fn get(&self, request: &RawRequest) -> Result<RawResponse, SourceError> {
+        let mut uri = self.target(&request.path_and_query)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(&uri, request).await?;
+            match redirect(&uri, &response)? {
+                Some(next) => uri = next,
+                None => return Ok(self.body(response)),
+            }
+        }
+        Err(SourceError::BadResponse(format!("more than {MAX_REDIRECTS} redirects")))
+    }
+
+    async fn send(&self, uri: &Uri, request: &RawRequest) -> Result<http::Response<Incoming>, SourceError> {
+        let mut built = Request::get(uri)
+            // Playlists are read and everything is signed as it is, so nothing is asked for in a coding.
+            .header(header::ACCEPT_ENCODING, "identity")
+            .header(header::USER_AGENT, concat!("weir/", env!("CARGO_PKG_VERSION")))
+            // RFC 8586: a request that comes back to a relay is recognised.
+            .header("cdn-loop", "weir");
+        if let Some(validators) = &request.validators {
+            let conditions =
+                [(header::IF_NONE_MATCH, &validators.etag), (header::IF_MODIFIED_SINCE, &validators.last_modified)];
+            for (name, value) in conditions {
+                if let Some(value) = value.as_deref().and_then(|text| HeaderValue::from_str(text).ok()) {
+                    built = built.header(name, value);
+                }
+            }
+        }
+        let built = built.body(Empty::new()).map_err(|error| SourceError::BadResponse(error.to_string()))?;
+        match tokio::time::timeout(self.config.head_timeout, self.client.request(built)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(SourceError::Unreachable(chain(&error))),
+            Err(_) => Err(SourceError::Timeout(format!("no answer in {:?}", self.config.head_timeout))),
+        }
+    }
+
+    fn body(&self, response: http::Response<Incoming>) -> RawResponse {
+        let idle = self.config.idle_timeout;
+        let (parts, body) = response.into_parts();
+        let length = http_body::Body::size_hint(&body).exact();
+        let pieces = stream::try_unfold(body, move |mut body| async move {
+            loop {
+                let frame = tokio::time::timeout(idle, body.frame())
+                    .await
+                    .map_err(|_| SourceError::Timeout(format!("the body stood still for {idle:?}")))?;
+                match frame {
+                    None => return Ok(None),
+                    Some(Err(error)) => return Err(SourceError::Unreachable(chain(&error))),
+                    // Trailers are not part of a stored response.
+                    Some(Ok(frame)) => {
+                        if let Ok(data) = frame.into_data() {
+                            return Ok(Some((data, body)));
+                        }
+                    }
+                }
+            }
+        });
+        RawResponse { status: parts.status, headers: parts.headers, length, body: pieces.boxed() }
+    }
+}
+
+/// Where a redirect leads; `None` when it is none. An https origin may not send us to plain http.
+fn redirect(from: &Uri, response: &http::Response<Incoming>) -> Result<Option<Uri>, SourceError> {
+    let follows = matches!(
+        response.status(),
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    let Some(location) = response.headers().get(header::LOCATION).filter(|_| follows) else { return Ok(None) };
+    let bad = |text: String| SourceError::BadResponse(format!("bad redirect: {text}"));
+    let base = Url::parse(&from.to_string()).map_err(|error| bad(error.to_string()))?;
+    let text = location.to_str().map_err(|error| bad(error.to_string()))?;
+    let next = base.join(text).map_err(|error| bad(error.to_string()))?;
+    if next.scheme() != "https" && !(next.scheme() == "http" && base.scheme() == "http") {
+        return Err(bad(format!("from {} to {}", base.scheme(), next.scheme())));
+    }
+    next.as_str().parse().map(Some).map_err(|error: http::uri::InvalidUri| bad(error.to_string()))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}
+
+impl RawSource for Upstream {
+    fn fetch<'a>(&'a self, request: &'a RawRequest) -> BoxFuture<'a, Result<RawResponse, SourceError>> {
+        self.get(request).boxed()
+    }
+}

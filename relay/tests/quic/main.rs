@@ -1,0 +1,10 @@
+//! The peer socket and the control swarm between real sockets on loopback.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod bounds;
+mod bulk;
+mod common;
+mod control;
+mod lifetime;
+mod listener;
+mod punch;

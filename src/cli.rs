@@ -1,0 +1,28 @@
+//! What can be typed.
+
+use crate::{demo::DemoArgs, edge::EdgeArgs, load::LoadArgs, origin::OriginArgs};
+use clap::{Parser, Subcommand};
+
+/// A decentralised video CDN relay: signed HLS over HTTP/3, HTTP/2 and HTTP/1.1, spread by a QUIC peer layer.
+#[derive(Parser)]
+#[command(name = "weir", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run everything on this machine: an origin, the adapter, three relays and a player page.
+    Demo(DemoArgs),
+    /// Run an edge relay: join a publisher's network, or be a plain pull-through cache.
+    Edge(Box<EdgeArgs>),
+    /// Stand in front of a platform's HLS origin: sign what it answers and feed relays.
+    Origin(Box<OriginArgs>),
+    /// Load tools: raw GETs, a network of delay and loss.
+    Load(LoadArgs),
+}
+
+pub(crate) fn parse() -> Cli {
+    Cli::parse()
+}

@@ -1,0 +1,127 @@
+//! Exit codes: 0 · 1 runtime · 2 usage · 3 a check failed · 69 port busy · 73 data directory · 77 permission ·
+//! 78 configuration (after sysexits.h). Every failure is one line that names what, where, and what to do.
+
+use crate::{
+    cli::{Cli, Command},
+    demo, edge, load, logging, origin,
+};
+use std::{fmt, io, process::ExitCode, time::Duration};
+use weir_edge::{
+    doors::DoorError,
+    routes::SiteError,
+    tls::TlsError,
+};
+use weir_origin::{folder::FolderError, keys::PublisherKeysError};
+use weir_relay::{
+    node::{IdentityError, JoinError, PeerSideError},
+    quic::BindError,
+    source::UpstreamError,
+    store::StoreError,
+};
+
+/// A failure with its exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    text: String,
+}
+
+/// How long threads that still block may take when everything is done.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+
+pub(crate) const RUNTIME: u8 = 1;
+pub(crate) const PORT_BUSY: u8 = 69;
+pub(crate) const DATA_DIRECTORY: u8 = 73;
+pub(crate) const PERMISSION: u8 = 77;
+pub(crate) const CONFIGURATION: u8 = 78;
+
+impl Failure {
+    pub(crate) fn new(code: u8, text: impl fmt::Display) -> Self {
+        Self { code, text: text.to_string() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+macro_rules! failure {
+    ($error:ty, |$name:ident| $code:expr) => {
+        impl From<$error> for Failure {
+            fn from($name: $error) -> Self {
+                Self::new($code, &$name)
+            }
+        }
+    };
+}
+
+failure!(anyhow::Error, |_error| RUNTIME);
+failure!(prometheus::Error, |_error| RUNTIME);
+failure!(UpstreamError, |_error| CONFIGURATION);
+failure!(SiteError, |_error| CONFIGURATION);
+failure!(PublisherKeysError, |error| match error {
+    PublisherKeysError::File(_) => DATA_DIRECTORY,
+    PublisherKeysError::List(_) => RUNTIME,
+});
+failure!(IdentityError, |_error| DATA_DIRECTORY);
+failure!(FolderError, |_error| CONFIGURATION);
+failure!(StoreError, |_error| DATA_DIRECTORY);
+failure!(DoorError, |error| match error {
+    DoorError::Busy { .. } => PORT_BUSY,
+    DoorError::Denied { .. } => PERMISSION,
+    DoorError::Certificate(_) => CONFIGURATION,
+    _ => RUNTIME,
+});
+failure!(TlsError, |error| match error {
+    TlsError::Write { .. } => DATA_DIRECTORY,
+    _ => CONFIGURATION,
+});
+failure!(JoinError, |error| match error {
+    JoinError::Url(_) | JoinError::Changed { .. } | JoinError::Document(..) => CONFIGURATION,
+    JoinError::Keep(..) => DATA_DIRECTORY,
+    JoinError::Fetch(..) => RUNTIME,
+});
+
+impl From<PeerSideError> for Failure {
+    fn from(error: PeerSideError) -> Self {
+        match &error {
+            PeerSideError::Bind(BindError::PortBusy(address)) => Self::new(
+                PORT_BUSY,
+                format!("UDP {address} is in use by another program; stop it or choose another peer address (--peer)"),
+            ),
+            PeerSideError::Bind(BindError::Io { address, source }) if source.kind() == io::ErrorKind::PermissionDenied => {
+                Self::new(PERMISSION, format!("no permission to listen on UDP {address}; choose a port above 1023"))
+            }
+            PeerSideError::Bind(BindError::Io { address, source }) => {
+                Self::new(RUNTIME, format!("cannot listen on UDP {address}: {source}"))
+            }
+            _ => Self::new(RUNTIME, &error),
+        }
+    }
+}
+
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    logging::start();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Failure::new(RUNTIME, format!("cannot start: {error}"))),
+    };
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(args) => demo::run(args).await,
+            Command::Edge(args) => edge::run(*args).await.map(|()| ExitCode::SUCCESS),
+            Command::Origin(args) => origin::run(*args).await.map(|()| ExitCode::SUCCESS),
+            Command::Load(args) => load::run(args).await.map_err(Failure::from),
+        }
+    });
+    // A read of standard input cannot be called off, so the runtime does not wait for it.
+    runtime.shutdown_timeout(SHUTDOWN);
+    done.unwrap_or_else(|failure| fail(&failure))
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    eprintln!("weir: {failure}");
+    ExitCode::from(failure.code)
+}

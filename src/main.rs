@@ -1,0 +1,23 @@
+//! The `weir` command: reads what is asked for, builds it, runs it. Each subcommand has its assembly in a file or
+//! folder of its own name.
+
+mod cli;
+mod demo;
+mod edge;
+mod exit;
+mod load;
+mod logging;
+mod origin;
+mod settings;
+mod signals;
+
+use std::process::ExitCode;
+
+/// The hot path allocates frames and header maps by the thousand; mimalloc is measurably cheaper at that than glibc.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = cli::parse();
+    exit::run(cli)
+}
