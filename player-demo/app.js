@@ -1,7 +1,8 @@
 // The demo page: what to play from which relay, and what happened.
 //
 // Query parameters: src=URL plays that URL instead of the demo's programmes; content=live|film; relay=NAME; autoplay=1
-// starts at once, muted. For tests, window.weir shows { segments, errors, hls, stalls, failovers }.
+// starts at once, muted; h3=1 plays through the relays' encrypted doors, for a browser that was started so that it trusts
+// the demo's certificate. For tests, window.weir shows { segments, errors, hls, stalls, failovers }.
 
 /* global Hls */
 
@@ -61,8 +62,8 @@ window.weir = {
   get failovers() { return player.failovers; },
 };
 
-/** Base URL of a relay: TLS where the browser was started so that it trusts the demo's certificate. */
-const baseOf = (relay) => (state.demo.h3 ? relay.https : relay.http);
+/** Base URL of a relay. Any browser plays through the plain door; the encrypted one only where the address asks for it. */
+const baseOf = (relay) => (state.demo.h3 && query.get("h3") === "1" ? relay.https : relay.http);
 
 /** The name of the relay that a URL points to. */
 function relayOf(url) {

@@ -79,7 +79,7 @@ failure!(TlsError, |error| match error {
     _ => CONFIGURATION,
 });
 failure!(JoinError, |error| match error {
-    JoinError::Url(_) | JoinError::Changed { .. } | JoinError::Document(..) => CONFIGURATION,
+    JoinError::Url(_) | JoinError::Changed(_) | JoinError::Document(..) => CONFIGURATION,
     JoinError::Keep(..) => DATA_DIRECTORY,
     JoinError::Fetch(..) => RUNTIME,
 });

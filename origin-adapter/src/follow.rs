@@ -178,3 +178,92 @@ async fn media_of(entry: &Entry) -> Option<Media> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::{keys::Signer, signed::Signed};
+    use bytes::Bytes;
+    use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+    use http::{HeaderMap, StatusCode};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use weir_protocol::{ids::PublisherId, keys::SigningKey};
+    use weir_relay::{
+        clock::Clock,
+        fetch::{Candidate, FetchConfig, Plan},
+        source::{RawRequest, RawResponse, RawSource, Source},
+        store::{Store, StoreConfig},
+    };
+
+    /// A live channel of 4 s segments whose playlist advances with every look.
+    #[derive(Default)]
+    struct Channel {
+        looks: AtomicU64,
+        segments: AtomicU64,
+    }
+
+    struct Shared(Arc<Channel>);
+
+    impl RawSource for Shared {
+        fn fetch<'a>(&'a self, request: &'a RawRequest) -> BoxFuture<'a, Result<RawResponse, SourceError>> {
+            let body = if request.path_and_query == "/live.m3u8" {
+                let look = self.0.looks.fetch_add(1, Ordering::SeqCst);
+                Bytes::from(format!(
+                    "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:{look}\n#EXTINF:4,\nseg{look}.ts\n"
+                ))
+            } else {
+                self.0.segments.fetch_add(1, Ordering::SeqCst);
+                Bytes::from_static(b"segment")
+            };
+            let length = Some(body.len() as u64);
+            async move {
+                let body = stream::iter([Ok(body)]).boxed();
+                Ok(RawResponse { status: StatusCode::OK, headers: HeaderMap::new(), length, body })
+            }
+            .boxed()
+        }
+    }
+
+    struct One(Arc<dyn Source>);
+
+    impl Plan for One {
+        fn candidates(&self, _: &ResourceKey, _: u8) -> Vec<Candidate> {
+            vec![Candidate { source: self.0.clone(), label: "origin" }]
+        }
+    }
+
+    struct Silent;
+    impl Observer for Silent {}
+
+    #[tokio::test(start_paused = true)]
+    async fn a_live_playlist_is_followed_only_while_somebody_watches() {
+        let channel = Arc::new(Channel::default());
+        let signer = Arc::new(Signer::new(SigningKey::from_bytes(&[7; 32])));
+        let source = Signed::new(Shared(channel.clone()), signer, Clock::System, 1 << 20);
+        let store = Arc::new(Store::open(StoreConfig::default(), Arc::new(|_, _| None), Arc::new(())).unwrap());
+        let (watching, follower) = follow(Arc::new(Silent));
+        let plan = Arc::new(One(Arc::new(source)));
+        let fetch = Fetch::new(store, plan, Arc::new(watching), Clock::System, FetchConfig::default());
+        let cancel = CancellationToken::new();
+        let running = tokio::spawn(follower.run(fetch.clone(), cancel.clone()));
+        let key = ResourceKey::parse(PublisherId::from_bytes([1; 32]), "/live.m3u8").unwrap();
+
+        fetch.get(&key, 0).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let (looks, segments) = (channel.looks.load(Ordering::SeqCst), channel.segments.load(Ordering::SeqCst));
+        assert!((4..=6).contains(&looks), "{looks} looks in 8 s at a target duration of 4 s");
+        assert_eq!(segments, looks - 1, "each look of the follower fetches the newest segment");
+
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let after = channel.looks.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(channel.looks.load(Ordering::SeqCst), after, "nobody has watched for a minute");
+
+        fetch.refresh(&key).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert!(channel.looks.load(Ordering::SeqCst) > after + 1, "watched again, followed again");
+        cancel.cancel();
+        running.await.unwrap();
+    }
+}

@@ -87,12 +87,12 @@ impl<S: RawSource> Signed<S> {
         let about = About::new(key, &parts, generation)?;
         let record = self.sign(about.record(&tree, sha256), about.block.clone())?;
         let leaves = verified_leaves(&tree, bytes).map_err(|error| SourceError::Corrupt(error.to_string()))?;
-        Ok(Opened::Response(Incoming {
+        Ok(Opened::Response(Box::new(Incoming {
             head: Head::of_record(Arc::new(record)),
             age_ms: parts.age_ms,
             tree: Some(tree),
             events: stream::iter(leaves.into_iter().map(|leaf| Ok(Event::Data(leaf)))).boxed(),
-        }))
+        })))
     }
 
     fn growing(
@@ -119,12 +119,12 @@ impl<S: RawSource> Signed<S> {
             ended: false,
             finished: false,
         };
-        Ok(Opened::Response(Incoming {
+        Ok(Opened::Response(Box::new(Incoming {
             head: Head::of_signed(Arc::new(head)),
             age_ms: parts.age_ms,
             tree: None,
             events: stream::try_unfold(state, Growth::step).boxed(),
-        }))
+        })))
     }
 
     fn sign(&self, body: RecordBody, block: HeaderBlock) -> Result<SignedRecord, SourceError> {

@@ -15,13 +15,13 @@ use weir_relay::{
 };
 
 /// The bytes from `offset` on, `length` of them (`None`: to the end, wherever that is). `patience` bounds the wait
-/// for each next byte of a body that is still arriving.
+/// for each next byte of a body that is still arriving, wherever in it the reader stands.
 pub(super) fn body_of(growing: &Growing, offset: u64, length: Option<u64>, patience: Duration) -> Body {
     if let Some(pieces) = growing.pieces() {
         return Body::chunks(cut(pieces, offset, length));
     }
     let reader = growing.reader(offset, length.map(|length| offset + length));
-    Body::source(Following { reader, patience, idle: None }, length)
+    Body::source(Following { reader, growing: growing.clone(), arrived: 0, patience, idle: None }, length)
 }
 
 fn cut(pieces: Vec<Bytes>, offset: u64, length: Option<u64>) -> VecDeque<Bytes> {
@@ -47,6 +47,9 @@ fn cut(pieces: Vec<Bytes>, offset: u64, length: Option<u64>) -> VecDeque<Bytes> 
 
 struct Following {
     reader: Reader,
+    growing: Growing,
+    /// Bytes that were there when the wait began.
+    arrived: u64,
     patience: Duration,
     idle: Option<Pin<Box<Sleep>>>,
 }
@@ -57,12 +60,21 @@ impl BodySource for Following {
             self.idle = None;
             return Poll::Ready(next.map(|bytes| bytes.map_err(|why| BodyError(why.to_string()))));
         }
-        let deadline = Instant::now() + self.patience;
-        let idle = self.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        match idle.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(BodyError("no source sent a byte in time".into())))),
-            Poll::Pending => Poll::Pending,
+        let patience = self.patience;
+        let idle = self.idle.get_or_insert_with(|| {
+            self.arrived = self.growing.length();
+            Box::pin(tokio::time::sleep(patience))
+        });
+        while idle.as_mut().poll(cx).is_ready() {
+            let arrived = self.growing.length();
+            if arrived == self.arrived {
+                return Poll::Ready(Some(Err(BodyError("no source sent a byte in time".into()))));
+            }
+            // The source sends, but has not come to the range's first byte yet.
+            self.arrived = arrived;
+            idle.as_mut().reset(Instant::now() + patience);
         }
+        Poll::Pending
     }
 }
 

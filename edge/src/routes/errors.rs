@@ -38,6 +38,12 @@ pub(super) fn too_slow(kind: ResourceKind) -> Response {
     error(status, "no source sent a byte in time")
 }
 
+/// The only source broke off before its first byte.
+pub(super) fn broke_off(kind: ResourceKind, why: &str) -> Response {
+    let status = if fails_fast(kind) { StatusCode::NOT_FOUND } else { StatusCode::BAD_GATEWAY };
+    error(status, format!("the source broke off: {why}"))
+}
+
 pub(super) fn bad_path(why: &ResourceError) -> Response {
     error(StatusCode::BAD_REQUEST, why.to_string())
 }

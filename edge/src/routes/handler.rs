@@ -3,7 +3,7 @@
 use super::{
     cache_status::byte_source,
     errors, own,
-    respond::{Asked, Context, respond},
+    respond::{Asked, Context, respond, waits_for_whole},
     sites::Sites,
 };
 use crate::{
@@ -23,6 +23,7 @@ use weir_relay::{
     fetch::{Fetch, Served},
     http::{Answer, Handler, Protocol, Request, Response},
     meter::{Account, Delivery, Outcome},
+    object::{Ended, Entry},
 };
 
 /// Waits of the edge.
@@ -123,25 +124,47 @@ impl Inner {
 
     async fn fill(self: Arc<Self>, asked: Asked, key: ResourceKey, started: Instant) -> Response {
         let deadline = Deadline::now() + self.patience(asked.kind);
-        let served = match timeout_at(deadline, self.fetch.get(&key, 0)).await {
-            Ok(Ok(served)) => served,
+        let failure = match timeout_at(deadline, self.fetch.get(&key, 0)).await {
+            Ok(Ok(served)) => {
+                // While it is held, a body that is nobody else's knows that it is wanted.
+                let _wanted = served.entry.body.reader(0, None);
+                match self.first_byte(&asked, &served, deadline).await {
+                    Ok(()) => return self.finish(asked, &served, started),
+                    Err(failure) => failure,
+                }
+            }
             Ok(Err(error)) => {
                 tracing::debug!(err.kind = %error, "not served");
-                return errors::not_fetched(asked.kind, &error);
+                errors::not_fetched(asked.kind, &error)
             }
-            Err(_) => return errors::too_slow(asked.kind),
+            Err(_) => errors::too_slow(asked.kind),
         };
-        // A head without a byte behind it is no answer yet: once headers have left, all that is left is a reset.
-        let empty = served.entry.head.length == Some(0) || asked.method == Method::HEAD;
-        if !empty && timeout_at(deadline, served.entry.body.beyond(0)).await.is_err() {
-            return errors::too_slow(asked.kind);
+        // A viewer is better off with what is stale and still allowed (RFC 5861 section 4) than with an error.
+        match self.fetch.stale(&key) {
+            Some(stale) => self.finish(asked, &stale, started),
+            None => failure,
         }
-        self.finish(asked, &served, started)
+    }
+
+    /// A head without a byte behind it is no answer yet: once headers have left, all that is left is a reset. Text is
+    /// waited for as a whole where it is short, because only then can it be sent compressed.
+    async fn first_byte(&self, asked: &Asked, served: &Served, deadline: Deadline) -> Result<(), Response> {
+        let entry = &served.entry;
+        if waits_for_whole(kind_of_entry(asked, served), entry) {
+            let _ = timeout_at(deadline, whole(entry)).await;
+        }
+        if entry.head.length == Some(0) || asked.method == Method::HEAD {
+            return Ok(());
+        }
+        match timeout_at(deadline, entry.body.beyond(0)).await {
+            Err(_) => Err(errors::too_slow(asked.kind)),
+            Ok(Some(Ended::Failed(why))) if entry.body.length() == 0 => Err(errors::broke_off(asked.kind, &why)),
+            Ok(_) => Ok(()),
+        }
     }
 
     fn finish(&self, mut asked: Asked, served: &Served, started: Instant) -> Response {
-        let content_type = served.entry.head.headers.get(http::header::CONTENT_TYPE);
-        asked.kind = ResourceKind::of(&asked.path, content_type.and_then(|value| value.to_str().ok()));
+        asked.kind = kind_of_entry(&asked, served);
         let context = Context {
             name: &self.name,
             now: self.fetch.clock().now(),
@@ -194,6 +217,19 @@ struct Booked {
 impl Account for Booked {
     fn settle(&self, outcome: Outcome) {
         self.metrics.response_bytes(self.protocol, self.source, outcome.handed);
+    }
+}
+
+/// What it is, now that its type is known.
+fn kind_of_entry(asked: &Asked, served: &Served) -> ResourceKind {
+    let content_type = served.entry.head.headers.get(http::header::CONTENT_TYPE);
+    ResourceKind::of(&asked.path, content_type.and_then(|value| value.to_str().ok()))
+}
+
+/// Waits until the body has ended.
+async fn whole(entry: &Entry) {
+    while entry.body.ended().is_none() {
+        entry.body.beyond(entry.body.length()).await;
     }
 }
 

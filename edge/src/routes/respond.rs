@@ -15,7 +15,7 @@ use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use std::{
     io::Write,
-    time::{Duration, SystemTime},
+    time::{Duration, UNIX_EPOCH},
 };
 use weir_hls::{ResourceKind, media_type};
 use weir_protocol::time::UnixMillis;
@@ -57,11 +57,11 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub(super) fn respond(asked: &Asked, served: &Served, context: &Context<'_>) -> Response {
     let entry = &*served.entry;
     let mut headers = base_headers(asked, served, context);
-    let gzip = compressible(asked, entry);
-    if gzip {
+    if has_two_forms(asked.kind, entry) {
+        // On both forms, and also while only one can be made: a cache behind this one decides by it.
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
-    let packed = (gzip && accepts_gzip(&asked.headers)).then(|| compress(entry)).flatten();
+    let packed = (compressible(asked, entry) && accepts_gzip(&asked.headers)).then(|| compress(entry)).flatten();
     if packed.is_some() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         weaken(&mut headers);
@@ -80,7 +80,7 @@ pub(super) fn respond(asked: &Asked, served: &Served, context: &Context<'_>) -> 
         return answer(asked, StatusCode::OK, headers, Body::full(packed));
     }
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    match range(asked, entry, &headers) {
+    match range(asked, entry, &headers, context.now) {
         RangeAnswer::Unsatisfiable => {
             let length = entry.head.length.unwrap_or(0);
             let mut response = errors::range_not_satisfiable(unsatisfied_range(length));
@@ -144,13 +144,27 @@ fn sign(entry: &Entry, headers: &mut HeaderMap) {
     }
 }
 
-fn compressible(asked: &Asked, entry: &Entry) -> bool {
-    let text = asked.kind == ResourceKind::Playlist || asked.kind == ResourceKind::Subtitle;
-    text && entry.head.status == StatusCode::OK
+/// Text of this kind is sent plain or compressed, as the client likes.
+fn has_two_forms(kind: ResourceKind, entry: &Entry) -> bool {
+    kind.is_text()
+        && entry.head.status == StatusCode::OK
         && !entry.head.headers.contains_key(header::CONTENT_ENCODING)
+}
+
+fn worth_compressing(entry: &Entry) -> bool {
+    entry.head.length.is_some_and(|length| (COMPRESS_FROM..=COMPRESS_TO).contains(&length))
+}
+
+fn compressible(asked: &Asked, entry: &Entry) -> bool {
+    has_two_forms(asked.kind, entry)
+        && worth_compressing(entry)
         && !asked.headers.contains_key(header::RANGE)
-        && entry.head.length.is_some_and(|length| (COMPRESS_FROM..=COMPRESS_TO).contains(&length))
         && entry.body.pieces().is_some()
+}
+
+/// Whether the body should be there as a whole before its response is made.
+pub(super) fn waits_for_whole(kind: ResourceKind, entry: &Entry) -> bool {
+    has_two_forms(kind, entry) && worth_compressing(entry) && entry.is_shareable()
 }
 
 fn compress(entry: &Entry) -> Option<Bytes> {
@@ -185,13 +199,14 @@ fn conditions(asked: &Asked, headers: &HeaderMap) -> Condition {
     evaluate(&asked.headers, validators(headers))
 }
 
-fn range(asked: &Asked, entry: &Entry, headers: &HeaderMap) -> RangeAnswer {
+fn range(asked: &Asked, entry: &Entry, headers: &HeaderMap, now: UnixMillis) -> RangeAnswer {
     // RFC 9110 section 14.2: Range is defined for GET alone.
     let (Some(field), Some(length)) = (text(&asked.headers, header::RANGE), entry.head.length) else {
         return RangeAnswer::Whole;
     };
     let date = text(headers, header::DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-    if asked.method != Method::GET || !range_applies(&asked.headers, validators(headers), date.or(Some(SystemTime::now()))) {
+    let date = date.unwrap_or(UNIX_EPOCH + Duration::from_millis(now.0));
+    if asked.method != Method::GET || !range_applies(&asked.headers, validators(headers), Some(date)) {
         return RangeAnswer::Whole;
     }
     parse_range(field, length)

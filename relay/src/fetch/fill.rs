@@ -14,31 +14,40 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::watch;
-use weir_protocol::{record::SignedRecord, resource::ResourceKey};
+use weir_protocol::{freshness::Storage, record::SignedRecord, resource::ResourceKey};
 
 /// Sources opened for one fill, first tries and continuations together.
 const MAX_OPENS: usize = 6;
 /// How long a private body waits for its reader to make room before the fill is given up.
 const PRIVATE_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a fill is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A response: a fresh one that is held will do.
+    Response,
+    /// A source's word, even when what is held is fresh.
+    Refresh,
+}
+
 pub(super) async fn run(
     inner: &Inner,
     key: ResourceKey,
     hops: u8,
+    wanted: Wanted,
     publish: watch::Sender<Outcome>,
     unregister: impl Fn(),
 ) {
     let hash = key.hash();
-    let held = match inner.store.get(&hash) {
-        Some(entry) => Some(entry),
-        None => inner.store.load(&hash, inner.clock.now()).await.inspect(|entry| {
-            // Asked for by somebody, not by a refresh: what comes fresh from disk is the answer.
-            if entry.is_fresh(inner.clock.now()) {
-                publish.send_replace(Some(Ok(Served { entry: entry.clone(), how: How::DiskHit })));
-            }
-        }),
+    let (held, how) = match inner.store.get(&hash) {
+        // The fill that was running when this one was asked for has ended in between.
+        Some(entry) => (Some(entry), How::Hit),
+        None => (inner.store.load(&hash, inner.clock.now()).await, How::DiskHit),
     };
-    if publish.borrow().is_some() {
+    if wanted == Wanted::Response
+        && let Some(entry) = held.as_ref().filter(|held| held.is_fresh(inner.clock.now()))
+    {
+        publish.send_replace(Some(Ok(Served { entry: entry.clone(), how })));
         return;
     }
     let request = FillRequest { key, have: held.clone(), resume: None, hops };
@@ -51,7 +60,13 @@ pub(super) async fn run(
             Ok(Opened::NotModified { head, age_ms }) => {
                 if let Some(held) = &held {
                     let entry = renewed(inner, *head, held, age_ms);
-                    inner.store.insert(entry.clone());
+                    if entry.is_shareable() {
+                        inner.store.insert(entry.clone());
+                    } else {
+                        // The body is unchanged, but it may no longer be kept: those who joined ask for themselves.
+                        inner.store.remove(&hash);
+                        unregister();
+                    }
                     publish.send_replace(Some(Ok(Served { entry, how: How::Revalidated })));
                     return;
                 }
@@ -61,7 +76,7 @@ pub(super) async fn run(
                 if incoming.head.status.is_server_error() && stale_on_error(inner, held.as_ref(), &publish) {
                     return;
                 }
-                transfer(inner, request, candidate, candidates, incoming, &publish, unregister).await;
+                transfer(inner, request, candidate, candidates, *incoming, &publish, unregister).await;
                 return;
             }
             Err(error) => {
@@ -71,6 +86,8 @@ pub(super) async fn run(
         }
     }
     if !stale_on_error(inner, held.as_ref(), &publish) {
+        // Whoever hears of the failure competes again, and must not find this fill still running.
+        unregister();
         publish.send_replace(Some(Err(last)));
     }
 }
@@ -96,12 +113,24 @@ async fn transfer(
     publish: &watch::Sender<Outcome>,
     unregister: impl Fn(),
 ) {
-    let shareable = incoming.head.freshness.store == weir_protocol::freshness::Storage::Store;
+    let mut head = incoming.head.clone();
+    if head.length.is_some_and(|length| length > inner.config.max_object_bytes) {
+        // The publisher lets it be kept, but it is longer than this node keeps.
+        head.freshness.store = Storage::Pass;
+    }
+    let shareable = head.freshness.store == Storage::Store;
     let body = if shareable { Growing::shared() } else { Growing::private(inner.config.private_window_bytes) };
     let entry =
-        Arc::new(Entry::new(incoming.head.clone(), body, inner.clock.now(), incoming.age_ms, first.label));
+        Arc::new(Entry::new(head, body, inner.clock.now(), incoming.age_ms, first.label));
     if !shareable {
+        if !entry.head.status.is_server_error() {
+            // What is held was superseded by something that may not be kept.
+            inner.store.remove(&entry.hash);
+        }
         unregister();
+        if publish.is_closed() {
+            return;
+        }
     }
     publish.send_replace(Some(Ok(Served { entry: entry.clone(), how: How::Miss })));
     request.have = None;
@@ -110,6 +139,12 @@ async fn transfer(
     let mut opens = 1;
     loop {
         let error = match pump(inner, &entry, source.1, source.0.label, &mut in_flight).await {
+            Ok(whole) if entry.is_shareable() && !completed(&entry.body) => {
+                // Every piece was signed, so no other source has better ones.
+                tracing::error!(resource = %whole.hash.short(), "signed pieces do not make up the signed whole");
+                entry.body.end(Ended::Failed("the pieces do not make up the signed whole".into()));
+                return;
+            }
             Ok(whole) => {
                 entry.body.end(Ended::Whole);
                 if entry.is_shareable() {
@@ -127,6 +162,7 @@ async fn transfer(
                 source = next;
             }
             None => {
+                unregister();
                 entry.body.end(Ended::Failed(error.to_string().into()));
                 return;
             }
@@ -160,10 +196,20 @@ async fn resume(
         if let Ok(Opened::Response(incoming)) = opened
             && request.resume.is_some_and(|resume| resume.generation == incoming.head.generation)
         {
-            return Some((candidate, incoming));
+            return Some((candidate, *incoming));
         }
     }
     None
+}
+
+/// Fills in the inner nodes that a transfer lacks which went on from another source: they come only for the part that
+/// is sent, and whoever asks this node from the start needs all. False when they do not lead to the signed root.
+fn completed(body: &Growing) -> bool {
+    let Some(tree) = body.tree().filter(|tree| !tree.is_complete()) else { return true };
+    let whole = Tree::compute(tree.length, |offset, size| gather(body, offset, size));
+    let proven = whole.root == tree.root;
+    body.set_tree(whole);
+    proven
 }
 
 /// Moves pieces from one source into the body. Returns the entry to store once the body is whole and proven.

@@ -1,10 +1,18 @@
 //! The look-up. A hit is answered without waiting; everything else joins the fill that runs or starts one.
 
-use super::{Observer, Plan, fill};
-use crate::{clock::Clock, object::Entry, source::SourceError, store::Store};
+use super::{
+    Observer, Plan,
+    fill::{self, Wanted},
+};
+use crate::{
+    clock::Clock,
+    object::{Ended, Entry},
+    source::SourceError,
+    store::Store,
+};
 use dashmap::{DashMap, mapref::entry::Entry as Slot};
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 use tokio::sync::{Semaphore, watch};
@@ -148,7 +156,7 @@ impl Fetch {
             How::Hit
         } else if entry.usable_while_revalidating(now) {
             // Whoever fills already is enough; an overload only leaves it stale a little longer.
-            let _ = self.join_or_fill(key, 0);
+            let _ = self.join_or_fill(key, 0, Wanted::Response);
             How::StaleWhileRevalidate
         } else {
             return None;
@@ -163,7 +171,7 @@ impl Fetch {
         if let Some(served) = self.hit(key) {
             return Ok(served);
         }
-        self.fetch(key, hops).await
+        self.fetch(key, hops, Wanted::Response).await
     }
 
     /// What is held and may be served, from memory or disk, without asking anybody. A fill under way counts once its
@@ -189,13 +197,21 @@ impl Fetch {
 
     /// Like [`Fetch::get`], but asks a source even when what is held is fresh.
     pub async fn refresh(&self, key: &ResourceKey) -> Result<Served, FetchError> {
-        self.fetch(key, 0).await
+        self.fetch(key, 0, Wanted::Refresh).await
     }
 
-    async fn fetch(&self, key: &ResourceKey, hops: u8) -> Result<Served, FetchError> {
+    /// What is in memory and may be served although it is stale, because no source answered in time.
+    pub fn stale(&self, key: &ResourceKey) -> Option<Served> {
+        let entry = self.0.store.get(&key.hash()).filter(|entry| entry.usable_on_error(self.0.clock.now()))?;
+        let served = Served { entry, how: How::StaleIfError };
+        self.0.observer.served(&served.entry, served.how);
+        Some(served)
+    }
+
+    async fn fetch(&self, key: &ResourceKey, hops: u8, wanted: Wanted) -> Result<Served, FetchError> {
         let mut last = FetchError::Abandoned;
         for _ in 0..ATTEMPTS {
-            let (mut outcome, first) = self.join_or_fill(key, hops)?;
+            let (mut outcome, first) = self.join_or_fill(key, hops, wanted)?;
             let mut served = match wait(&mut outcome).await {
                 Ok(served) => served,
                 // Waiters of a failed fill compete again; whoever started it has tried every source itself.
@@ -205,14 +221,16 @@ impl Fetch {
                     continue;
                 }
             };
-            if !first && served.how == How::Miss {
-                if !served.entry.is_shareable() {
-                    // What may not be shared is fetched for each requester alone.
-                    let mut own = self.start(key, hops, None)?;
-                    served = wait(&mut own).await?;
-                } else {
-                    served.how = How::Collapsed;
+            if !first && !served.entry.is_shareable() {
+                // What may not be shared is fetched for each requester alone.
+                let mut own = self.start(key, hops, wanted, None)?;
+                served = wait(&mut own).await?;
+            } else if !first && served.how == How::Miss {
+                if let Some(Ended::Failed(why)) = served.entry.body.ended() {
+                    last = FetchError::NoSource(SourceError::Unreachable(why.to_string()));
+                    continue;
                 }
+                served.how = How::Collapsed;
             }
             self.0.observer.served(&served.entry, served.how);
             return Ok(served);
@@ -220,11 +238,16 @@ impl Fetch {
         Err(last)
     }
 
-    fn join_or_fill(&self, key: &ResourceKey, hops: u8) -> Result<(watch::Receiver<Outcome>, bool), FetchError> {
+    fn join_or_fill(
+        &self,
+        key: &ResourceKey,
+        hops: u8,
+        wanted: Wanted,
+    ) -> Result<(watch::Receiver<Outcome>, bool), FetchError> {
         match self.0.fills.entry(key.hash()) {
             Slot::Occupied(running) => Ok((running.get().clone(), false)),
             Slot::Vacant(slot) => {
-                let outcome = self.start(key, hops, Some(key.hash()))?;
+                let outcome = self.start(key, hops, wanted, Some(key.hash()))?;
                 slot.insert(outcome.clone());
                 Ok((outcome, true))
             }
@@ -236,14 +259,15 @@ impl Fetch {
         &self,
         key: &ResourceKey,
         hops: u8,
+        wanted: Wanted,
         registered: Option<ResourceHash>,
     ) -> Result<watch::Receiver<Outcome>, FetchError> {
         let permit = self.0.permits.clone().try_acquire_owned().map_err(|_| FetchError::Overloaded)?;
         let (publish, outcome) = watch::channel(None);
         let (inner, key) = (self.0.clone(), key.clone());
         self.0.tasks.spawn(async move {
-            let done = Unregister { inner: &inner, hash: registered };
-            fill::run(&inner, key, hops, publish, || done.now()).await;
+            let done = Unregister { inner: &inner, hash: Mutex::new(registered) };
+            fill::run(&inner, key, hops, wanted, publish, || done.now()).await;
             drop(done);
             drop(permit);
         });
@@ -257,15 +281,16 @@ impl Fetch {
     }
 }
 
+/// Takes a fill out of the registry, once: by its end the place may be another fill's.
 struct Unregister<'a> {
     inner: &'a Inner,
-    hash: Option<ResourceHash>,
+    hash: Mutex<Option<ResourceHash>>,
 }
 
 impl Unregister<'_> {
     fn now(&self) {
-        if let Some(hash) = &self.hash {
-            self.inner.fills.remove(hash);
+        if let Some(hash) = self.hash.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.inner.fills.remove(&hash);
         }
     }
 }

@@ -40,8 +40,8 @@ impl Directives {
     fn read(headers: &HeaderMap, name: &HeaderName) -> Self {
         let mut found = Self::default();
         for value in headers.get_all(name) {
-            let Ok(text) = value.to_str() else { continue };
-            for part in split_unquoted(text) {
+            // One odd octet must not hide the `no-store` beside it.
+            for part in split_unquoted(&String::from_utf8_lossy(value.as_bytes())) {
                 found.take(part);
             }
         }
@@ -105,6 +105,12 @@ mod tests {
         let read = of(r#"Max-Age=10, PRIVATE="a, max-age=1", s-maxage="7",stale-if-error=3"#);
         assert_eq!((read.max_age, read.s_maxage, read.stale_if_error), (Some(10), Some(7), Some(3)));
         assert!(read.private && !read.no_store);
+    }
+
+    #[test]
+    fn octets_outside_ascii_hide_nothing() {
+        let value = HeaderValue::from_bytes(b"x=\"caf\xe9\", no-store").expect("obs-text is allowed");
+        assert!(Directives::of(&HeaderMap::from_iter([(header::CACHE_CONTROL, value)])).no_store);
     }
 
     #[test]

@@ -29,12 +29,13 @@ pub enum Step {
 pub struct Mesh {
     me: RelayId,
     members: BTreeMap<RelayId, Standing>,
+    adapter: Standing,
 }
 
 impl Mesh {
     /// A network in which only this relay is known.
     pub fn new(me: RelayId) -> Self {
-        Self { me, members: BTreeMap::new() }
+        Self { me, members: BTreeMap::new(), adapter: Standing::default() }
     }
 
     /// The members are now these; the standing of those that stay is kept.
@@ -64,6 +65,18 @@ impl Mesh {
         }
     }
 
+    /// The adapter served.
+    pub fn adapter_succeeded(&mut self) {
+        self.adapter = Standing::default();
+    }
+
+    /// The adapter is away. Whatever it does it stays in every plan: nobody else has what is new.
+    pub fn adapter_failed(&mut self, failure: Failure, now: UnixMillis) {
+        if failure != Failure::Corrupt {
+            self.adapter.failed(failure, now);
+        }
+    }
+
     /// Whom to ask for an object, best first. `hops` is how many relays the request has passed.
     pub fn plan(&self, resource: &ResourceHash, hops: u8, now: UnixMillis) -> Vec<Step> {
         let good = self.members.iter().filter(|(relay, standing)| **relay == self.me || standing.is_good(now));
@@ -74,8 +87,15 @@ impl Mesh {
             // The first owner fetches; the second takes over when it fails. Behind an owner only the adapter is left.
             steps.extend(ranked.iter().copied().take(2).take_while(|relay| *relay != self.me).map(Step::Owner));
         }
-        steps.push(Step::Adapter);
-        steps.extend(others().take(LAST_RESORTS).map(Step::Holder));
+        let holders = others().take(LAST_RESORTS).map(Step::Holder);
+        if self.adapter.is_good(now) {
+            steps.push(Step::Adapter);
+            steps.extend(holders);
+        } else {
+            // It has just let somebody wait in vain; what a relay holds is there at once.
+            steps.extend(holders);
+            steps.push(Step::Adapter);
+        }
         steps
     }
 }
@@ -134,6 +154,18 @@ mod tests {
             assert_eq!(plan[0], Step::Adapter);
             assert!(plan[1..].iter().all(|step| matches!(step, Step::Holder(_))), "{plan:?}");
         }
+    }
+
+    #[test]
+    fn an_adapter_that_is_away_is_asked_last() {
+        let members = relays(5);
+        let object = ResourceHash::from_bytes([3; 32]);
+        let mut mesh = mesh(members[0], &members);
+        mesh.adapter_failed(Failure::Stalled, NOW);
+        let plan = mesh.plan(&object, 1, NOW);
+        assert!(plan.len() == 4 && plan[3] == Step::Adapter, "{plan:?}");
+        mesh.adapter_succeeded();
+        assert_eq!(mesh.plan(&object, 1, NOW)[0], Step::Adapter);
     }
 
     #[test]

@@ -40,25 +40,30 @@ pub enum JoinError {
     Url(#[from] UpstreamError),
     /// The document cannot be fetched, and no earlier copy is kept.
     #[error("cannot fetch {0}{WELL_KNOWN_PATH}: {1}")]
-    Fetch(Url, String),
+    Fetch(Box<Url>, String),
     /// The document is not one, or its key list does not verify.
     #[error("{0}{WELL_KNOWN_PATH} does not describe a Weir network: {1}")]
-    Document(Url, String),
+    Document(Box<Url>, String),
     /// Another publisher than before answers at this URL.
-    #[error("{url} now belongs to publisher {found}, it was {known}; remove {path} to accept that")]
-    Changed {
-        /// The URL.
-        url: Url,
-        /// Who answers now.
-        found: String,
-        /// Who answered before.
-        known: String,
-        /// The kept document.
-        path: PathBuf,
-    },
+    #[error("{0}")]
+    Changed(Box<Changed>),
     /// The copy cannot be kept.
     #[error("cannot keep {0}: {1}")]
     Keep(PathBuf, io::Error),
+}
+
+/// Two publishers at one URL.
+#[derive(Debug, thiserror::Error)]
+#[error("{url} now belongs to publisher {found}, it was {known}; remove {path} to accept that")]
+pub struct Changed {
+    /// The URL.
+    pub url: Url,
+    /// Who answers now.
+    pub found: String,
+    /// Who answered before.
+    pub known: String,
+    /// The kept document.
+    pub path: PathBuf,
 }
 
 /// How to join.
@@ -94,12 +99,8 @@ impl Joining {
         let fetched = self.fetch().await;
         let (document, from_copy) = match (fetched, kept) {
             (Ok(document), Some(kept)) if document.publisher != kept.publisher => {
-                return Err(JoinError::Changed {
-                    url: self.url,
-                    found: document.publisher.to_string(),
-                    known: kept.publisher.to_string(),
-                    path,
-                });
+                let (found, known) = (document.publisher.to_string(), kept.publisher.to_string());
+                return Err(JoinError::Changed(Box::new(Changed { url: self.url, found, known, path })));
             }
             (Ok(document), _) => (document, false),
             (Err(error @ JoinError::Fetch(..)), Some(kept)) => {
@@ -118,11 +119,11 @@ impl Joining {
 
     fn verify(&self, document: &WellKnown) -> Result<KeyRing, JoinError> {
         KeyRing::verify(document.publisher, &document.keys, self.clock.now())
-            .map_err(|error| JoinError::Document(self.url.clone(), error.to_string()))
+            .map_err(|error| JoinError::Document(Box::new(self.url.clone()), error.to_string()))
     }
 
     async fn fetch(&self) -> Result<WellKnown, JoinError> {
-        let failed = |error: String| JoinError::Fetch(self.url.clone(), error);
+        let failed = |error: String| JoinError::Fetch(Box::new(self.url.clone()), error);
         let mut config = UpstreamConfig::new(self.url.clone());
         config.ca.clone_from(&self.ca);
         let request = RawRequest { path_and_query: WELL_KNOWN_PATH.into(), validators: None };
@@ -135,10 +136,10 @@ impl Joining {
         while let Some(piece) = body.next().await {
             json.extend_from_slice(&piece.map_err(|error| failed(error.to_string()))?);
             if json.len() > MAX_WELL_KNOWN {
-                return Err(JoinError::Document(self.url.clone(), "it is too long".into()));
+                return Err(JoinError::Document(Box::new(self.url.clone()), "it is too long".into()));
             }
         }
-        WellKnown::parse(&json).map_err(|error| JoinError::Document(self.url.clone(), error.to_string()))
+        WellKnown::parse(&json).map_err(|error| JoinError::Document(Box::new(self.url.clone()), error.to_string()))
     }
 
     fn copy_path(&self) -> PathBuf {

@@ -7,6 +7,6 @@ mod metrics;
 mod peers;
 
 pub use identity::{Identity, IdentityError, load_or_create_secret};
-pub use join::{JoinError, Joined, Joining};
+pub use join::{Changed, JoinError, Joined, Joining};
 pub use metrics::{NodeMetrics, NodeTotals};
 pub use peers::{PeerSide, PeerSideError, PeerSideParts, PeerTasks};

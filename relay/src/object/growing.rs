@@ -24,11 +24,22 @@ struct State {
     length: u64,
     ended: Option<Ended>,
     tree: Option<Arc<Tree>>,
-    readers: HashMap<u64, Option<Waker>>,
+    readers: HashMap<u64, Slot>,
     next_reader: u64,
+    /// Private bodies: somebody has begun to read, so when the last reader leaves nobody wants the rest.
+    was_read: bool,
+    /// Private bodies: everything before this offset was read and is forgotten.
+    forgotten: u64,
     /// Private bodies: bytes that may wait unread, and who waits for room.
     window: Option<u64>,
     writer: Option<Waker>,
+}
+
+/// One reader, or somebody who only waits for bytes to come.
+struct Slot {
+    waker: Option<Waker>,
+    reads: bool,
+    at: u64,
 }
 
 /// The shared body. Cheap to clone.
@@ -79,6 +90,8 @@ impl Growing {
             tree: None,
             readers: HashMap::new(),
             next_reader: 0,
+            was_read: false,
+            forgotten: 0,
             window,
             writer: None,
         })))
@@ -107,6 +120,7 @@ impl Growing {
             let offset = state.length;
             state.length += piece.bytes.len() as u64;
             state.pieces.push_back((offset, piece));
+            state.forget();
             state.wake_readers();
         }
         Some(state.length)
@@ -185,7 +199,7 @@ impl Growing {
 
     /// Waits until more than `length` bytes are there or the body has ended.
     pub async fn beyond(&self, length: u64) -> Option<Ended> {
-        let mut reader = self.reader(length, None);
+        let mut reader = self.attach(length, None, false);
         std::future::poll_fn(|cx| reader.poll_there(cx)).await
     }
 
@@ -195,7 +209,7 @@ impl Growing {
         std::future::poll_fn(|cx| {
             let mut state = self.lock();
             let Some(window) = state.window else { return Poll::Ready(true) };
-            if state.readers.is_empty() && state.next_reader > 0 {
+            if state.was_read && !state.readers.values().any(|slot| slot.reads) {
                 return Poll::Ready(false);
             }
             let unread: u64 = state.pieces.iter().map(|(_, piece)| piece.bytes.len() as u64).sum();
@@ -210,15 +224,21 @@ impl Growing {
 
     /// True while somebody reads.
     pub fn has_readers(&self) -> bool {
-        !self.lock().readers.is_empty()
+        self.lock().readers.values().any(|slot| slot.reads)
     }
 
     /// A reader from `offset` up to `end` (exclusive; `None` is the body's end).
     pub fn reader(&self, offset: u64, end: Option<u64>) -> Reader {
+        self.attach(offset, end, true)
+    }
+
+    fn attach(&self, offset: u64, end: Option<u64>, reads: bool) -> Reader {
         let mut state = self.lock();
         let id = state.next_reader;
         state.next_reader += 1;
-        state.readers.insert(id, None);
+        state.was_read |= reads;
+        state.readers.insert(id, Slot { waker: None, reads, at: offset });
+        state.forget();
         drop(state);
         Reader { body: self.clone(), id, at: offset, end }
     }
@@ -237,10 +257,31 @@ impl State {
     }
 
     fn wake_readers(&mut self) {
-        for waker in self.readers.values_mut() {
-            if let Some(waker) = waker.take() {
+        for slot in self.readers.values_mut() {
+            if let Some(waker) = slot.waker.take() {
                 waker.wake();
             }
+        }
+    }
+
+    /// Drops what every reader of a private body has behind it; a range that begins late waits for nothing before it.
+    fn forget(&mut self) {
+        let wanted = self.readers.values().filter(|slot| slot.reads).map(|slot| slot.at).min();
+        let (Some(_), Some(wanted)) = (self.window, wanted) else { return };
+        while let Some((start, piece)) = self.pieces.front()
+            && start + piece.bytes.len() as u64 <= wanted
+        {
+            self.forgotten = start + piece.bytes.len() as u64;
+            self.pieces.pop_front();
+        }
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+
+    fn wait(&mut self, id: u64, cx: &Context<'_>) {
+        if let Some(slot) = self.readers.get_mut(&id) {
+            slot.waker = Some(cx.waker().clone());
         }
     }
 }
@@ -290,11 +331,14 @@ impl Reader {
         if let Some((offset, piece)) = state.piece_at(self.at) {
             return Poll::Ready(Some(Ok(PieceRef { offset: *offset, piece: piece.clone() })));
         }
+        if self.at < state.forgotten {
+            return Poll::Ready(Some(Err("its beginning was for another reader and is gone".into())));
+        }
         match &state.ended {
             Some(Ended::Whole) => Poll::Ready(None),
             Some(Ended::Failed(why)) => Poll::Ready(Some(Err(why.clone()))),
             None => {
-                state.readers.insert(self.id, Some(cx.waker().clone()));
+                state.wait(self.id, cx);
                 Poll::Pending
             }
         }
@@ -304,12 +348,10 @@ impl Reader {
         self.at += bytes;
         let mut state = self.body.lock();
         if state.window.is_some() {
-            while state.pieces.front().is_some_and(|(start, piece)| start + piece.bytes.len() as u64 <= self.at) {
-                state.pieces.pop_front();
+            if let Some(slot) = state.readers.get_mut(&self.id) {
+                slot.at = self.at;
             }
-            if let Some(writer) = state.writer.take() {
-                writer.wake();
-            }
+            state.forget();
         }
     }
 
@@ -318,7 +360,7 @@ impl Reader {
         if state.length > self.at || state.ended.is_some() {
             return Poll::Ready(state.ended.clone());
         }
-        state.readers.insert(self.id, Some(cx.waker().clone()));
+        state.wait(self.id, cx);
         Poll::Pending
     }
 }
@@ -327,6 +369,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = self.body.lock();
         state.readers.remove(&self.id);
+        state.forget();
         if let Some(writer) = state.writer.take() {
             writer.wake();
         }
@@ -402,5 +445,25 @@ mod tests {
         assert!(waiting.await.unwrap());
         drop(reader);
         assert!(!body.room().await);
+    }
+
+    #[tokio::test]
+    async fn a_late_range_of_a_private_body_waits_for_nothing_before_it() {
+        let body = Growing::private(4);
+        let mut reader = body.reader(9, Some(11));
+        for (offset, text) in [(0, "abcd"), (4, "efgh"), (8, "ijkl")] {
+            assert!(body.room().await);
+            body.push(chunk(offset, text)).unwrap();
+        }
+        assert_eq!(poll_fn(|cx| reader.poll_next(cx)).await.unwrap().unwrap(), "jk");
+        assert!(read_all(body.reader(0, None)).await.is_err(), "a missing beginning is an error, not a shorter body");
+    }
+
+    #[tokio::test]
+    async fn waiting_for_bytes_is_not_reading() {
+        let body = Growing::private(4);
+        body.push(chunk(0, "ab")).unwrap();
+        body.beyond(0).await;
+        assert!(body.room().await, "whoever waited has yet to read");
     }
 }

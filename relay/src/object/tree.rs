@@ -137,6 +137,11 @@ impl Tree {
         self.parents.get(&node).copied()
     }
 
+    /// True when every inner node is known.
+    pub fn is_complete(&self) -> bool {
+        self.parents.len() as u64 + 1 >= self.length.div_ceil(GROUP_BYTES)
+    }
+
     /// Bytes of memory the known nodes take, for the store's weights.
     pub fn weight(&self) -> u64 {
         self.parents.len() as u64 * 80

@@ -27,6 +27,9 @@ const WAIT_EVERY: Duration = Duration::from_millis(250);
 /// How long we wait for our own source before refusing.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(15);
 
+/// Stream reset code: the reply broke off.
+const BROKEN_OFF: quinn::VarInt = quinn::VarInt::from_u32(1);
+
 /// Who may ask a node for what.
 pub(super) enum Gate {
     /// A relay: members of the networks it is in.
@@ -67,13 +70,21 @@ impl Answering<'_> {
         let Ok(frame) = timeout(REQUEST_TIMEOUT, read_frame(&mut receive, MAX_REQUEST)).await else {
             return Ok(());
         };
-        match self.served(&mut send, &frame?).await? {
-            Ok((request, served)) => self.send(&mut send, &request, &served).await?,
-            Err((reason, detail)) => refuse(&mut send, reason, detail).await?,
+        let answered = self.answer(&mut send, &frame?).await;
+        // The asker may have gone meanwhile, which the stream's own acknowledgement tells it. A reply that broke off
+        // is reset, so that nothing of it waits for somebody who does not read.
+        let _ = match &answered {
+            Ok(()) => send.finish(),
+            Err(_) => send.reset(BROKEN_OFF),
+        };
+        answered
+    }
+
+    async fn answer(&self, send: &mut SendStream, frame: &[u8]) -> Result<(), FrameError> {
+        match self.served(send, frame).await? {
+            Ok((request, served)) => self.send(send, &request, &served).await,
+            Err((reason, detail)) => refuse(send, reason, detail).await,
         }
-        // The asker may have gone meanwhile, which the stream's own acknowledgement tells it.
-        let _ = send.finish();
-        Ok(())
     }
 
     async fn served(
@@ -134,6 +145,9 @@ impl Answering<'_> {
                 let record = record.clone();
                 return self.send_tree(send, request, entry, &record, age_ms, &mut delivery).await;
             }
+            if let Evidence::Record(record) = &entry.head.evidence {
+                return self.send_passing(send, request, &entry.body, record, age_ms, &mut delivery).await;
+            }
         }
         match &entry.head.evidence {
             Evidence::Head(head) => {
@@ -187,6 +201,48 @@ impl Answering<'_> {
             };
             write_reply(send, &frame).await?;
             delivery.handed(frame.payload().map_or(0, |payload| payload.len() as u64));
+        }
+        delivery.complete();
+        Ok(())
+    }
+
+    /// The tree of a body that is passed on and forgotten, group by group, as fast as the asker reads.
+    async fn send_passing(
+        &self,
+        send: &mut SendStream,
+        request: &Request,
+        body: &Growing,
+        record: &weir_protocol::record::SignedRecord,
+        age_ms: u64,
+        delivery: &mut Delivery,
+    ) -> Result<(), FrameError> {
+        if request.offset > 0 {
+            return refuse(send, RefusalReason::GenerationGone, "what is not kept cannot be resumed".into()).await;
+        }
+        let mut reader = body.reader(0, None);
+        write_reply(send, &ReplyFrame::Whole { record: record.to_wire(), age_ms, offset: 0 }).await?;
+        // Inner nodes arrive before the leaves below them: with the leaf in hand they are known.
+        let mut above = Vec::new();
+        for item in plan(record.body().length, 0) {
+            let (offset, length) = match item {
+                TreeItem::Parent(node) => {
+                    above.push(node);
+                    continue;
+                }
+                TreeItem::Leaf { length: 0, .. } => break,
+                TreeItem::Leaf { offset, length } => (offset, length),
+            };
+            let leaf = match waiting(send, poll_fn(|cx| reader.poll_piece(cx))).await? {
+                Some(Ok(leaf)) if leaf.offset == offset && leaf.piece.bytes.len() == length => leaf.piece.bytes,
+                Some(Err(why)) => return fail(send, &why).await,
+                Some(Ok(_)) | None => return fail(send, "the body did not come in groups").await,
+            };
+            for node in above.drain(..) {
+                let Some(pair) = body.parent(node) else { return fail(send, "an inner node is missing").await };
+                write_reply(send, &ReplyFrame::Parent(pair)).await?;
+            }
+            write_reply(send, &ReplyFrame::Leaf(leaf)).await?;
+            delivery.handed(length as u64);
         }
         delivery.complete();
         Ok(())

@@ -3,7 +3,7 @@
 
 use super::{
     Links, Network,
-    frames::{FrameError, ReplyReader},
+    frames::ReplyReader,
 };
 use crate::{
     clock::Clock,
@@ -15,7 +15,7 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 use weir_protocol::{
-    growing::{HeadError, UnverifiedChunk},
+    growing::{ChunkError, HeadError, UnverifiedChunk},
     ids::{Generation, RelayId, ResourceHash},
     record::{RecordError, SignedRecord, UnverifiedRecord},
     wire::{RefusalReason, ReplyFrame, Request, RequestKind},
@@ -23,9 +23,9 @@ use weir_protocol::{
 
 /// Silence after which a node is given up: it says `Wait` several times a second while it waits itself.
 const SILENCE: Duration = Duration::from_secs(1);
-/// How long a relay may keep us waiting for a head or for the next bytes, however often it says `Wait`. Shorter than
-/// the adapter's, so that a relay that is stuck is passed over before the viewer is.
-const RELAY_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a relay may take for a head or for the next frame, however often it says `Wait`. Shorter than an edge lets
+/// a player wait (2.5 s), so that a relay that is stuck is passed over before the viewer gives up.
+const RELAY_PATIENCE: Duration = Duration::from_secs(2);
 /// The adapter may be waiting for a slow origin.
 const ADAPTER_PATIENCE: Duration = Duration::from_secs(15);
 /// How far a record's own clock may disagree before its age is corrected: against replayed old records that claim to
@@ -46,12 +46,7 @@ pub(super) struct PeerSource {
 impl Source for PeerSource {
     fn open<'a>(&'a self, request: &'a FillRequest) -> BoxFuture<'a, Result<Opened, SourceError>> {
         async move {
-            let opened = self.ask(request).await;
-            match &opened {
-                Ok(_) => self.network.succeeded(&self.relay),
-                Err(error) => self.mark(error),
-            }
-            opened
+            self.ask(request).await.inspect_err(|error| self.mark(error))
         }
         .boxed()
     }
@@ -111,7 +106,9 @@ impl PeerSource {
                 if request.have.as_ref().is_none_or(|have| have.head.generation != head.generation) {
                     return Err(SourceError::Corrupt("not modified, but of another body".into()));
                 }
+                self.check_age(&head)?;
                 let age_ms = self.age(&head, age_ms);
+                self.network.succeeded(&self.relay);
                 Ok(Opened::NotModified { head: Box::new(head), age_ms })
             }
             ReplyFrame::Whole { record, age_ms, offset } => {
@@ -119,6 +116,7 @@ impl PeerSource {
                 let root = blake3::Hash::from(record.body().root);
                 let head = Head::of_record(record);
                 check_generation(request, &head)?;
+                self.check_age(&head)?;
                 let length = head.length.unwrap_or(0);
                 let wanted = request.resume.map_or(0, |resume| resume.offset);
                 if offset > wanted {
@@ -131,12 +129,12 @@ impl PeerSource {
                     at: offset,
                     length,
                 };
-                Ok(Opened::Response(Incoming {
+                Ok(Opened::Response(Box::new(Incoming {
                     age_ms: self.age(&head, age_ms),
                     tree: Some(Tree::rooted(length, root)),
                     events: stream::try_unfold(state, TreeTransfer::step).boxed(),
                     head,
-                }))
+                })))
             }
             ReplyFrame::Head { head, age_ms } => {
                 let signed = head.verify(&ring, &request.key, now).map_err(|error| match error {
@@ -145,6 +143,7 @@ impl PeerSource {
                 })?;
                 let head = Head::of_signed(Arc::new(signed));
                 check_generation(request, &head)?;
+                self.check_age(&head)?;
                 let at = request.resume.map_or(0, |resume| resume.offset);
                 let state = ChunkTransfer {
                     source: self.clone(),
@@ -156,12 +155,12 @@ impl PeerSource {
                     builder: (at == 0).then(TreeBuilder::default),
                     finished: false,
                 };
-                Ok(Opened::Response(Incoming {
+                Ok(Opened::Response(Box::new(Incoming {
                     age_ms: self.age(&head, age_ms),
                     tree: None,
                     events: stream::try_unfold(state, ChunkTransfer::step).boxed(),
                     head,
-                }))
+                })))
             }
             _ => Err(SourceError::Corrupt("a reply that starts in the middle".into())),
         }
@@ -181,6 +180,18 @@ impl PeerSource {
     fn age(&self, head: &Head, claimed_ms: u64) -> u64 {
         let by_clock = head.freshness.age_at(self.clock.now()).saturating_sub(AGE_TOLERANCE_MS);
         claimed_ms.max(by_clock)
+    }
+
+    /// Refuses from a relay what has been stale for so long that nobody may serve it: a signature does not expire, so
+    /// a relay could replay an old playlist for ever. What was stale when the adapter received it is no replay.
+    fn check_age(&self, head: &Head) -> Result<(), SourceError> {
+        let freshness = &head.freshness;
+        let usable = freshness.ttl_ms.saturating_add(freshness.stale_if_error_ms);
+        let left = usable.saturating_sub(freshness.initial_age_ms).saturating_add(AGE_TOLERANCE_MS);
+        if self.relay != self.network.adapter && self.clock.now().since(freshness.created) > left {
+            return Err(SourceError::BadResponse("older than anybody may serve it".into()));
+        }
+        Ok(())
     }
 }
 
@@ -210,19 +221,29 @@ struct Reply {
 }
 
 impl Reply {
-    /// The next frame that is not `Wait`.
+    /// The next frame that is not `Wait`. Any byte breaks the silence; a whole frame ends the patience.
     async fn next(&mut self) -> Result<ReplyFrame, SourceError> {
         let deadline = Instant::now() + self.patience;
         loop {
-            let silent = Instant::now() + SILENCE;
-            match timeout_at(silent.min(deadline), self.reader.next()).await {
-                Err(_) => return Err(SourceError::Timeout("the peer is silent".into())),
-                Ok(Err(FrameError::Wire(error))) => return Err(SourceError::Corrupt(error.to_string())),
-                Ok(Err(error)) => return Err(SourceError::Unreachable(error.to_string())),
-                Ok(Ok(None)) => return Err(SourceError::Unreachable("the reply ended early".into())),
-                Ok(Ok(Some(ReplyFrame::Wait))) => {}
-                Ok(Ok(Some(ReplyFrame::Failed { reason, detail }))) => return Err(refusal(reason, &detail)),
-                Ok(Ok(Some(frame))) => return Ok(frame),
+            match self.reader.buffered() {
+                Err(error) => return Err(SourceError::Corrupt(error.to_string())),
+                Ok(Some(ReplyFrame::Failed { reason, detail })) => return Err(refusal(reason, &detail)),
+                Ok(Some(ReplyFrame::Wait)) => {}
+                Ok(Some(frame)) => return Ok(frame),
+                Ok(None) => {
+                    let silent = Instant::now() + SILENCE;
+                    match timeout_at(silent.min(deadline), self.reader.read()).await {
+                        Err(_) => return Err(SourceError::Timeout("the peer is silent".into())),
+                        // A node that goes away ends its streams wherever they are: that is no forgery.
+                        Ok(Ok(false)) => return Err(SourceError::Unreachable("the reply ended early".into())),
+                        Ok(Ok(true)) => {}
+                        Ok(Err(error)) => return Err(SourceError::Unreachable(error.to_string())),
+                    }
+                }
+            }
+            // Looked at here too: a time limit never fires while bytes are always there to be read.
+            if Instant::now() >= deadline {
+                return Err(SourceError::Timeout("the peer says `Wait` for ever".into()));
             }
         }
     }
@@ -247,6 +268,9 @@ impl TreeTransfer {
         let event = self.event().await.inspect_err(|error| self.source.mark(error))?;
         if let Event::Data(chunk) = &event {
             self.at = chunk.offset() + chunk.bytes().len() as u64;
+        }
+        if self.at >= self.length {
+            self.source.network.succeeded(&self.source.relay);
         }
         Ok(Some((event, self)))
     }
@@ -298,7 +322,10 @@ impl ChunkTransfer {
                         &payload,
                         self.source.clock.now(),
                     )
-                    .map_err(|error| SourceError::Corrupt(error.to_string()))?;
+                    .map_err(|error| match error {
+                        ChunkError::UnknownKey(_) | ChunkError::Keys(_) => SourceError::Refused(error.to_string()),
+                        _ => SourceError::Corrupt(error.to_string()),
+                    })?;
                 if let Some(builder) = &mut self.builder {
                     builder.update(&payload);
                 }
@@ -309,8 +336,15 @@ impl ChunkTransfer {
             }
             ReplyFrame::Record(record) => {
                 let record = self.source.verify(record, &self.request)?;
-                self.finished = true;
                 let tree = self.builder.take().map(TreeBuilder::finish);
+                let said = record.body();
+                let matches = tree.as_ref().is_none_or(|tree| *tree.root.as_bytes() == said.root);
+                // Checked here, so that whoever ends a body early or under another body's record is marked.
+                if said.generation != self.generation || said.length != self.at || !matches {
+                    return Err(SourceError::Corrupt("the finished record is of another body".into()));
+                }
+                self.finished = true;
+                self.source.network.succeeded(&self.source.relay);
                 Ok(Event::Finished { tree, record: Some(record) })
             }
             _ => Err(SourceError::Corrupt("a frame that does not belong in a growing object".into())),

@@ -2,8 +2,12 @@
 
 use bytes::Bytes;
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
+use std::time::Duration;
+use tokio::time::timeout;
 use weir_protocol::wire::{ControlDecoder, ControlFrame, FrameDecoder, ReplyFrame, WireError, frame_length};
 
+/// A peer that takes nothing of a frame for this long is given up, with everything that its reply holds in memory.
+const STUCK: Duration = Duration::from_secs(30);
 /// Bytes taken from a stream at once.
 const READ: usize = 64 * 1024;
 
@@ -19,6 +23,9 @@ pub(super) enum FrameError {
     /// Likewise, while writing.
     #[error("stream broke: {0}")]
     Write(#[from] WriteError),
+    /// The other side does not read.
+    #[error("the peer took nothing in {STUCK:?}")]
+    Stuck,
 }
 
 /// Reads replies.
@@ -32,31 +39,28 @@ impl ReplyReader {
         Self { stream, decoder: FrameDecoder::new() }
     }
 
-    /// The next frame; `None` at a clean end.
-    pub(super) async fn next(&mut self) -> Result<Option<ReplyFrame>, FrameError> {
-        loop {
-            if let Some(frame) = self.decoder.next()? {
-                return Ok(Some(frame));
-            }
-            match self.stream.read_chunk(READ, true).await? {
-                Some(chunk) => self.decoder.push(chunk.bytes),
-                None => {
-                    self.decoder.finish()?;
-                    return Ok(None);
-                }
-            }
-        }
+    /// The next frame among the bytes that are here; `None` when it is not whole yet.
+    pub(super) fn buffered(&mut self) -> Result<Option<ReplyFrame>, WireError> {
+        self.decoder.next()
+    }
+
+    /// Waits for more bytes; false at the stream's end.
+    pub(super) async fn read(&mut self) -> Result<bool, ReadError> {
+        let chunk = self.stream.read_chunk(READ, true).await?;
+        Ok(chunk.map(|chunk| self.decoder.push(chunk.bytes)).is_some())
     }
 }
 
 /// Writes one reply frame; the payload goes out as it is.
 pub(super) async fn write_reply(stream: &mut SendStream, frame: &ReplyFrame) -> Result<(), FrameError> {
     let head = frame.encode_header()?;
-    match frame.payload() {
-        Some(payload) => stream.write_all_chunks(&mut [head, payload.clone()]).await?,
-        None => stream.write_chunk(head).await?,
-    }
-    Ok(())
+    let write = async {
+        match frame.payload() {
+            Some(payload) => stream.write_all_chunks(&mut [head, payload.clone()]).await,
+            None => stream.write_chunk(head).await,
+        }
+    };
+    Ok(timeout(STUCK, write).await.map_err(|_| FrameError::Stuck)??)
 }
 
 /// Reads control frames.

@@ -4,11 +4,16 @@
 use crate::quic::{BulkConnection, BulkDialer};
 use dashmap::DashMap;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::sync::{Mutex, mpsc};
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::Instant,
+};
 use weir_protocol::ids::RelayId;
 
 /// Limit for one dial, handshake included.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// After a failed dial a node is not dialled again for this long.
+const COOL_OFF: Duration = Duration::from_millis(500);
 /// Nodes remembered; a network of more relays than this talks to the owners it has room for.
 const MAX_LINKS: usize = 4096;
 
@@ -33,12 +38,19 @@ pub struct Dialled {
     pub(super) control: (quinn::SendStream, quinn::RecvStream),
 }
 
-type Slot = Arc<Mutex<Option<quinn::Connection>>>;
+#[derive(Default)]
+struct Slot {
+    open: Option<quinn::Connection>,
+    /// When the last dial failed, and why.
+    failed: Option<(Instant, LinkError)>,
+}
+
+type Shared = Arc<Mutex<Slot>>;
 
 /// The registry of connections.
 pub struct Links {
     dialer: BulkDialer,
-    slots: DashMap<RelayId, Slot>,
+    slots: DashMap<RelayId, Shared>,
     /// Connections that were dialled here go to the peer server, which answers on them as on any other.
     opened: mpsc::Sender<Dialled>,
 }
@@ -49,12 +61,12 @@ impl Links {
         Self { dialer, slots: DashMap::new(), opened }
     }
 
-    fn slot(&self, relay: RelayId) -> Result<Slot, LinkError> {
+    fn slot(&self, relay: RelayId) -> Result<Shared, LinkError> {
         if let Some(slot) = self.slots.get(&relay) {
             return Ok(slot.clone());
         }
         if self.slots.len() >= MAX_LINKS {
-            self.slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|open| is_open(&open)));
+            self.slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|slot| slot.connection().is_some()));
         }
         if self.slots.len() >= MAX_LINKS {
             return Err(LinkError::Full);
@@ -65,9 +77,16 @@ impl Links {
     /// The open connection to a node, or a new one to the first of `addresses` that answers.
     pub async fn get(&self, relay: RelayId, addresses: &[SocketAddr]) -> Result<quinn::Connection, LinkError> {
         let slot = self.slot(relay)?;
-        let mut open = slot.lock().await;
-        if let Some(connection) = open.as_ref().filter(|connection| connection.close_reason().is_none()) {
+        let mut slot = slot.lock().await;
+        if let Some(connection) = slot.connection() {
             return Ok(connection.clone());
+        }
+        // Whoever waited for a dial that failed meanwhile, or comes soon after, does not wait for another one: many
+        // requests to a dead node would queue up behind one another for a time-out each.
+        if let Some((at, error)) = &slot.failed
+            && at.elapsed() < COOL_OFF
+        {
+            return Err(error.clone());
         }
         let mut last = LinkError::NoAddress(relay);
         for address in addresses {
@@ -78,13 +97,14 @@ impl Links {
                         .send(dialled)
                         .await
                         .map_err(|_| LinkError::Unreachable(relay, "the node is shutting down".into()))?;
-                    *open = Some(connection.clone());
+                    *slot = Slot { open: Some(connection.clone()), failed: None };
                     return Ok(connection);
                 }
                 Ok(Err(error)) => last = LinkError::Unreachable(relay, error),
                 Err(_) => last = LinkError::Unreachable(relay, format!("no handshake in {DIAL_TIMEOUT:?}")),
             }
         }
+        slot.failed = Some((Instant::now(), last.clone()));
         Err(last)
     }
 
@@ -97,26 +117,28 @@ impl Links {
     /// A node has connected here: requests may go the same way back. An open connection is kept.
     pub(super) fn adopt(&self, relay: RelayId, connection: &quinn::Connection) {
         let Ok(slot) = self.slot(relay) else { return };
-        if let Ok(mut open) = slot.try_lock()
-            && !is_open(&open)
+        if let Ok(mut slot) = slot.try_lock()
+            && slot.connection().is_none()
         {
-            *open = Some(connection.clone());
+            *slot = Slot { open: Some(connection.clone()), failed: None };
         }
     }
 
     /// Nodes with an open connection.
     pub fn open(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.try_lock().is_ok_and(|open| is_open(&open))).count()
+        self.slots.iter().filter(|slot| slot.try_lock().is_ok_and(|slot| slot.connection().is_some())).count()
     }
 
     /// Round-trip time to a node with an open connection.
     pub fn round_trip(&self, relay: &RelayId) -> Option<Duration> {
         let slot = self.slots.get(relay)?.clone();
-        let open = slot.try_lock().ok()?;
-        open.as_ref().filter(|connection| connection.close_reason().is_none()).map(quinn::Connection::rtt)
+        let slot = slot.try_lock().ok()?;
+        slot.connection().map(quinn::Connection::rtt)
     }
 }
 
-fn is_open(connection: &Option<quinn::Connection>) -> bool {
-    connection.as_ref().is_some_and(|connection| connection.close_reason().is_none())
+impl Slot {
+    fn connection(&self) -> Option<&quinn::Connection> {
+        self.open.as_ref().filter(|connection| connection.close_reason().is_none())
+    }
 }

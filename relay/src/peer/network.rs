@@ -90,8 +90,9 @@ impl Network {
         }
     }
 
-    /// A new session with the adapter begins: it counts its epochs anew.
-    pub(super) fn forget_epoch(&self) {
+    /// A new session with the adapter begins: it is there, and it counts its epochs anew.
+    pub(super) fn adapter_is_back(&self) {
+        self.mesh().adapter_succeeded();
         *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = 0;
     }
 
@@ -113,11 +114,17 @@ impl Network {
     }
 
     pub(super) fn failed(&self, relay: &RelayId, failure: Failure, now: UnixMillis) {
-        self.mesh().failed(relay, failure, now);
+        match *relay == self.adapter {
+            true => self.mesh().adapter_failed(failure, now),
+            false => self.mesh().failed(relay, failure, now),
+        }
     }
 
     pub(super) fn succeeded(&self, relay: &RelayId) {
-        self.mesh().succeeded(relay);
+        match *relay == self.adapter {
+            true => self.mesh().adapter_succeeded(),
+            false => self.mesh().succeeded(relay),
+        }
     }
 
     fn mesh(&self) -> MutexGuard<'_, Mesh> {
@@ -193,7 +200,15 @@ pub struct Directory {
 #[derive(Debug, Clone, Default)]
 pub(super) struct DirectoryState {
     pub(super) epoch: u64,
-    pub(super) members: Vec<(RelayId, SocketAddr)>,
+    pub(super) members: Vec<Present>,
+}
+
+/// A relay at its control stream.
+#[derive(Debug, Clone)]
+pub(super) struct Present {
+    pub(super) relay: RelayId,
+    pub(super) address: SocketAddr,
+    session: u64,
 }
 
 impl Directory {
@@ -218,38 +233,41 @@ impl Directory {
 
     /// Relays that are connected now.
     pub fn relays(&self) -> Vec<RelayId> {
-        self.members.borrow().members.iter().map(|(relay, _)| *relay).collect()
+        self.members.borrow().members.iter().map(|member| member.relay).collect()
     }
 
     pub(super) fn watch(&self) -> (watch::Receiver<DirectoryState>, watch::Receiver<Vec<u8>>) {
         (self.members.subscribe(), self.keys.subscribe())
     }
 
-    /// A relay has come; false when the network is full.
-    pub(super) fn enter(&self, relay: RelayId, address: SocketAddr) -> bool {
+    /// A relay has come; the number of its session, or `None` when the network is full.
+    pub(super) fn enter(&self, relay: RelayId, address: SocketAddr) -> Option<u64> {
+        let mut entered = None;
         self.members.send_if_modified(|state| {
-            state.members.retain(|(member, _)| *member != relay);
-            let room = state.members.len() < MAX_MEMBERS;
-            if room {
-                state.members.push((relay, address));
-            }
+            state.members.retain(|member| member.relay != relay);
             state.epoch += 1;
+            if state.members.len() < MAX_MEMBERS {
+                // Every session has an epoch of its own.
+                state.members.push(Present { relay, address, session: state.epoch });
+                entered = Some(state.epoch);
+            }
             true
         });
-        self.contains(&relay)
+        entered
     }
 
-    /// The relay's connection from `address` is gone. A newer connection from elsewhere stays.
-    pub(super) fn leave(&self, relay: RelayId, address: SocketAddr) {
+    /// That session is over. A newer one of the same relay stays: a relay that was killed and started again comes from
+    /// the same address while its former connection has not timed out yet.
+    pub(super) fn leave(&self, session: u64) {
         self.members.send_if_modified(|state| {
             let before = state.members.len();
-            state.members.retain(|member| *member != (relay, address));
+            state.members.retain(|member| member.session != session);
             state.epoch += u64::from(state.members.len() != before);
             state.members.len() != before
         });
     }
 
     pub(super) fn contains(&self, relay: &RelayId) -> bool {
-        self.members.borrow().members.iter().any(|(member, _)| member == relay)
+        self.members.borrow().members.iter().any(|member| member.relay == *relay)
     }
 }

@@ -4,6 +4,7 @@
 use super::{
     Directory, Networks,
     frames::{ControlReader, FrameError, read_frame, write_control},
+    network::Present,
 };
 use crate::clock::Clock;
 use quinn::{RecvStream, SendStream};
@@ -79,19 +80,18 @@ impl Role {
 /// A relay's place in the directory, given up when its session ends in whatever way.
 struct Membership<'a> {
     directory: &'a Directory,
-    relay: RelayId,
-    address: SocketAddr,
+    session: u64,
 }
 
 impl<'a> Membership<'a> {
     fn enter(directory: &'a Directory, relay: RelayId, address: SocketAddr) -> Option<Self> {
-        directory.enter(relay, address).then_some(Self { directory, relay, address })
+        directory.enter(relay, address).map(|session| Self { directory, session })
     }
 }
 
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
-        self.directory.leave(self.relay, self.address);
+        self.directory.leave(self.session);
     }
 }
 
@@ -104,9 +104,9 @@ async fn adapter(directory: &Directory, mut send: SendStream, mut reader: Contro
                 if changed.is_err() { return Ok(()) }
                 let frame = {
                     let state = members.borrow_and_update();
-                    let member = |(relay, address): &(RelayId, SocketAddr)| Member {
-                        relay: *relay,
-                        addresses: vec![address.to_string()],
+                    let member = |member: &Present| Member {
+                        relay: member.relay,
+                        addresses: vec![member.address.to_string()],
                         region: "default".into(),
                     };
                     ControlFrame::Members(Members {
@@ -139,7 +139,7 @@ async fn relay(
     mut reader: ControlReader,
 ) -> Result<(), SessionError> {
     for network in networks.all().into_iter().filter(|network| network.adapter == peer) {
-        network.forget_epoch();
+        network.adapter_is_back();
     }
     while let Some(frame) = reader.next().await? {
         match frame {

@@ -9,12 +9,13 @@ use crate::{
     object::Entry,
 };
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::{
     collections::{HashSet, VecDeque},
     io::Read,
     sync::{Mutex, PoisonError},
+    time::{Duration, UNIX_EPOCH},
 };
 use weir_hls::{Bounds, MAX_BYTES, Playlist, Reference, ResourceKind, UriRole, read, resolve};
 use weir_protocol::{
@@ -24,6 +25,8 @@ use weir_protocol::{
 
 /// Key paths remembered from playlists; the oldest is forgotten first.
 const MAX_KEY_PATHS: usize = 4096;
+/// Length of an AES-128 key.
+const KEY_BYTES: u64 = 16;
 
 /// A response without its body.
 #[derive(Debug, Clone)]
@@ -86,20 +89,28 @@ impl<S: RawSource> Receiver<S> {
     /// Asks the source and judges what it answers.
     pub async fn receive(&self, request: &FillRequest) -> Result<Received, SourceError> {
         let path = request.key.path_and_query();
-        let asked = self.clock.now();
-        let raw = RawRequest {
-            path_and_query: path.clone(),
-            validators: request.have.as_ref().map(|have| have.head.validators.clone()),
-        };
-        let response = self.source.fetch(&raw).await?;
+        let mut asked = self.clock.now();
+        let mut raw = RawRequest { path_and_query: path.clone(), validators: conditions(request.have.as_deref()) };
+        let mut response = self.source.fetch(&raw).await?;
+        if response.status == StatusCode::NOT_MODIFIED && !confirms(&raw, &response) {
+            raw.validators = None;
+            asked = self.clock.now();
+            response = self.source.fetch(&raw).await?;
+        }
         let received = self.clock.now();
+        stamp(&mut response.headers, received);
         if response.status == StatusCode::NOT_MODIFIED {
-            return self.not_modified(request, &path, &response, asked, received);
+            let have = request.have.as_deref().filter(|_| raw.validators.is_some());
+            return self.not_modified(have, &path, &response, asked, received);
         }
         if response.status == StatusCode::PARTIAL_CONTENT {
             return Err(SourceError::BadResponse("206 to a request without Range".into()));
         }
-        let kind = self.kind(&path, &response.headers, response.length);
+        let mut kind = self.kind(&path, &response.headers, response.length);
+        if kind == ResourceKind::Other && response.length.is_none() {
+            (response.body, response.length) = measure(response.body).await?;
+            kind = self.kind(&path, &response.headers, response.length);
+        }
         if kind == ResourceKind::Playlist && response.status.is_success() {
             return self.playlist(request, &path, response, asked, received).await;
         }
@@ -134,7 +145,7 @@ impl<S: RawSource> Receiver<S> {
         let listed = self.keys.lock().unwrap_or_else(PoisonError::into_inner).known.contains(path);
         // An AES-128 key is 16 bytes. A relay that asks for one before its playlist passed here must not get to keep
         // it, so anything of that length that is not plainly something else is taken for a key.
-        if listed || (length == Some(16) && kind == ResourceKind::Other) { ResourceKind::Key } else { kind }
+        if listed || (length == Some(KEY_BYTES) && kind == ResourceKind::Other) { ResourceKind::Key } else { kind }
     }
 
     async fn playlist(
@@ -147,7 +158,7 @@ impl<S: RawSource> Receiver<S> {
     ) -> Result<Received, SourceError> {
         let RawResponse { status, mut headers, body, .. } = response;
         let packed = collect(body).await?;
-        let text = match headers.get(header::CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
+        let text = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
             None | Some(b"identity") => packed,
             Some(coding) if coding.eq_ignore_ascii_case(b"gzip") => unpack(&packed)?,
             Some(_) => return Err(SourceError::BadResponse("playlist in a content coding nobody asked for".into())),
@@ -188,21 +199,23 @@ impl<S: RawSource> Receiver<S> {
 
     fn not_modified(
         &self,
-        request: &FillRequest,
+        have: Option<&Entry>,
         path: &str,
         response: &RawResponse,
         asked: UnixMillis,
         received: UnixMillis,
     ) -> Result<Received, SourceError> {
-        let Some(have) = request.have.as_deref() else {
+        let Some(have) = have else {
             return Err(SourceError::BadResponse("304 to an unconditional request".into()));
         };
-        // RFC 9111 section 3.2: fields of the 304 replace stored ones.
+        // RFC 9111 section 3.2: fields of the 304 replace stored ones, except the coding, of which the held body was
+        // freed when it came.
+        let newer = |name: &HeaderName| *name != header::CONTENT_ENCODING;
         let mut headers = have.head.headers.clone();
-        for name in response.headers.keys() {
+        for name in response.headers.keys().filter(|name| newer(name)) {
             headers.remove(name);
         }
-        for (name, value) in &response.headers {
+        for (name, value) in response.headers.iter().filter(|(name, _)| newer(name)) {
             headers.append(name.clone(), value.clone());
         }
         let kind = self.kind(path, &headers, have.head.length);
@@ -254,6 +267,49 @@ fn advanced(have: Option<&Entry>, now: UnixMillis) -> UnixMillis {
     have.map_or(now, |have| UnixMillis(have.head.generation.0.min(now.0)))
 }
 
+/// What to ask with: only a response that was a representation can be confirmed by a 304.
+fn conditions(have: Option<&Entry>) -> Option<Validators> {
+    let held = have.filter(|have| have.head.status.is_success())?;
+    Some(held.head.validators.clone()).filter(|validators| !validators.is_empty())
+}
+
+/// RFC 9111 section 4.3.4: a 304 that names another body than the one asked about confirms nothing.
+fn confirms(asked: &RawRequest, response: &RawResponse) -> bool {
+    let Some(validators) = &asked.validators else { return false };
+    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
+    let named = response.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(opaque);
+    match (named, validators.etag.as_deref().map(opaque)) {
+        (Some(named), Some(held)) => named == held,
+        _ => true,
+    }
+}
+
+/// RFC 9110 section 6.6.1: a response without `Date` gets the time it was received.
+fn stamp(headers: &mut HeaderMap, received: UnixMillis) {
+    if headers.contains_key(header::DATE) {
+        return;
+    }
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(received.0));
+    if let Ok(date) = HeaderValue::try_from(date) {
+        headers.insert(header::DATE, date);
+    }
+}
+
+/// Reads just far enough to know whether a body of unannounced length is as short as a key.
+async fn measure(mut body: RawBody) -> Result<(RawBody, Option<u64>), SourceError> {
+    let mut pieces = Vec::new();
+    let mut length = 0;
+    while length <= KEY_BYTES {
+        let Some(piece) = body.next().await.transpose()? else {
+            return Ok((stream::iter(pieces.into_iter().map(Ok)).boxed(), Some(length)));
+        };
+        length += piece.len() as u64;
+        // Empty pieces are not kept, so that their number is bounded.
+        pieces.extend((!piece.is_empty()).then_some(piece));
+    }
+    Ok((stream::iter(pieces.into_iter().map(Ok)).chain(body).boxed(), None))
+}
+
 async fn collect(mut body: RawBody) -> Result<Bytes, SourceError> {
     let mut all = BytesMut::new();
     while let Some(piece) = body.next().await {
@@ -269,7 +325,7 @@ async fn collect(mut body: RawBody) -> Result<Bytes, SourceError> {
 fn unpack(packed: &[u8]) -> Result<Bytes, SourceError> {
     let mut text = Vec::new();
     let limit = MAX_BYTES as u64 + 1;
-    flate2::read::GzDecoder::new(packed)
+    flate2::read::MultiGzDecoder::new(packed)
         .take(limit)
         .read_to_end(&mut text)
         .map_err(|error| SourceError::BadResponse(format!("broken gzip: {error}")))?;

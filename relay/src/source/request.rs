@@ -46,7 +46,7 @@ pub enum Opened {
         age_ms: u64,
     },
     /// A response.
-    Response(Incoming),
+    Response(Box<Incoming>),
 }
 
 /// A response on its way in.

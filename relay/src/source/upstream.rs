@@ -28,6 +28,9 @@ pub struct UpstreamConfig {
     pub url: Url,
     /// Extra PEM certificates to trust, beside the system's.
     pub ca: Option<PathBuf>,
+    /// This node's name in the `Via` field of its requests: a token (RFC 9110 section 5.6.2). A name of its own lets a
+    /// node recognise a request that comes back to it.
+    pub name: String,
     /// Limit for connecting.
     pub connect_timeout: Duration,
     /// Limit from sending a request to the response's head.
@@ -37,10 +40,17 @@ pub struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
-    /// The defaults: 5 s to connect, 10 s for a head, 10 s between two pieces.
+    /// The defaults: named `weir`, 5 s to connect, 10 s for a head, 10 s between two pieces.
     pub fn new(url: Url) -> Self {
         let ten = Duration::from_secs(10);
-        Self { url, ca: None, connect_timeout: Duration::from_secs(5), head_timeout: ten, idle_timeout: ten }
+        Self {
+            url,
+            ca: None,
+            name: "weir".into(),
+            connect_timeout: Duration::from_secs(5),
+            head_timeout: ten,
+            idle_timeout: ten,
+        }
     }
 }
 
@@ -134,7 +144,9 @@ impl Upstream {
             .header(header::ACCEPT_ENCODING, "identity")
             .header(header::USER_AGENT, concat!("weir/", env!("CARGO_PKG_VERSION")))
             // RFC 8586: a request that comes back to a relay is recognised.
-            .header("cdn-loop", "weir");
+            .header("cdn-loop", "weir")
+            // RFC 9110 section 7.6.3: a gateway must name itself in what it sends inwards.
+            .header(header::VIA, format!("1.1 {}", self.config.name));
         if let Some(validators) = &request.validators {
             let conditions =
                 [(header::IF_NONE_MATCH, &validators.etag), (header::IF_MODIFIED_SINCE, &validators.last_modified)];

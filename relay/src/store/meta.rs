@@ -146,27 +146,21 @@ impl Meta {
         })
     }
 
-    /// The entry, with a hashed body and the record verified again. What the record states replaces what the index
-    /// says; the age goes on from when the entry was received first.
+    /// The entry, with a hashed body and the record verified again. With a record, nothing the index says counts; the age goes on from when the entry was received first.
     pub(super) fn into_entry(self, body: Growing, record: Option<Arc<SignedRecord>>) -> Entry {
-        let mut head = Head {
-            key: self.key,
-            status: self.status,
-            headers: self.headers,
-            length: Some(self.length),
-            generation: self.generation,
-            freshness: self.freshness,
-            validators: self.validators,
-            evidence: Evidence::Trusted,
+        let head = match record {
+            Some(record) => Head::of_record(record),
+            None => Head {
+                key: self.key,
+                status: self.status,
+                headers: self.headers,
+                length: Some(self.length),
+                generation: self.generation,
+                freshness: self.freshness,
+                validators: self.validators,
+                evidence: Evidence::Trusted,
+            },
         };
-        if let Some(record) = record {
-            let signed = record.body();
-            head.status = StatusCode::from_u16(signed.status).unwrap_or(head.status);
-            head.generation = signed.generation;
-            head.freshness = signed.freshness;
-            head.validators = signed.validators.clone();
-            head.evidence = Evidence::Record(record);
-        }
         Entry::new(head, body, self.received, self.age_then_ms, "disk")
     }
 }

@@ -64,29 +64,21 @@ pub(super) fn open(config: DiskConfig, events: &dyn StoreEvents) -> Result<Opene
     for row in &rows {
         catalogue.found(row.hash, row.root, row.length, row.stamp);
     }
-    let fit = |catalogue: &mut Catalogue, change: &mut Change| {
-        for _ in catalogue.shrink(budget(cap, &index, aside), catalogue.max_rows(), |_| 0) {
-            events.evicted(Tier::Disk, EvictReason::Capacity);
-        }
-        for root in catalogue.doomed() {
-            bodies.delete(&root).map_err(|source| StoreError::io(&files, source))?;
-            catalogue.deleted(&root);
-        }
-        change.remove.extend(catalogue.take_unindexed(usize::MAX));
-        if change.remove.is_empty() {
-            return Ok(());
-        }
-        let committed = index.commit(change);
-        change.remove.clear();
-        committed.map_err(|error| StoreError::Index {
-            path: dir.join("index.redb"),
-            why: error.to_string(),
-        })
+    let parts = Parts {
+        cap,
+        aside,
+        bodies: &bodies,
+        index: &index,
+        events,
     };
-    fit(&mut catalogue, &mut change)?;
+    parts
+        .fit(&mut catalogue, change)
+        .map_err(|source| StoreError::io(&files, source))?;
     if index.bytes() > cap / INDEX_PART {
         index.compact();
-        fit(&mut catalogue, &mut change)?;
+        parts
+            .fit(&mut catalogue, Change::default())
+            .map_err(|source| StoreError::io(&files, source))?;
     }
     Ok(Opened {
         cap,
@@ -167,4 +159,42 @@ fn sweep(bodies: &Bodies, rows: &[Indexed], events: &dyn StoreEvents) -> std::io
         },
     })?;
     Ok(present)
+}
+
+/// What fitting the rows below the cap needs.
+struct Parts<'a> {
+    cap: u64,
+    aside: u64,
+    bodies: &'a Bodies,
+    index: &'a Index,
+    events: &'a dyn StoreEvents,
+}
+
+impl Parts<'_> {
+    /// Evicts until the directory is below its cap and commits that together with `change`. A commit can make the
+    /// index grow, so that a few more rows must go.
+    fn fit(&self, catalogue: &mut Catalogue, mut change: Change) -> std::io::Result<()> {
+        loop {
+            let budget = budget(self.cap, self.index, self.aside);
+            for _ in catalogue.shrink(budget, catalogue.max_rows(), |_| 0) {
+                self.events.evicted(Tier::Disk, EvictReason::Capacity);
+            }
+            for root in catalogue.doomed() {
+                self.bodies.delete(&root)?;
+                catalogue.deleted(&root);
+            }
+            change.remove.extend(catalogue.take_unindexed(usize::MAX));
+            if change.remove.is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = self.index.commit(&change) {
+                // A full disk is no reason not to start: without a row an index entry is not served, and the writer
+                // removes it later.
+                tracing::warn!(%error, "stale entries stay in the cache index for now");
+                change.remove.drain(..).for_each(|hash| catalogue.unindex(hash));
+                return self.index.reopen().map_err(std::io::Error::other);
+            }
+            change.remove.clear();
+        }
+    }
 }

@@ -52,7 +52,7 @@ pub(super) async fn run(shared: &Arc<Shared>, cancel: CancellationToken) {
     let Some(disk) = &shared.disk else {
         return cancel.cancelled().await;
     };
-    let mut stamps = tokio::time::interval(STAMP_EVERY);
+    let mut stamps = tokio::time::interval_at(tokio::time::Instant::now() + STAMP_EVERY, STAMP_EVERY);
     stamps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !cancel.is_cancelled() {
         let stamping = tokio::select! {
@@ -132,7 +132,8 @@ impl Batch<'_> {
                 change.touch = state.catalogue.take_restamped(MAX_CHANGES - change.remove.len());
             }
         }
-        let full = !change.touch.is_empty();
+        // Fewer stamps than fit are all there were; those of loads that go on meanwhile wait for the next round.
+        let full = stamping && change.remove.len() + change.touch.len() == MAX_CHANGES;
         let committed = self.commit(&mut change, &mut placed);
         self.shrink();
         let state = self.disk.lock();

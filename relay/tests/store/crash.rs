@@ -54,14 +54,18 @@ fn kill_after(dir: &Path, seed: u64, steps: usize) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // The pipe stays open until the child is dead, so that it does not end of a failed write instead.
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
     let seen = lines
-        .map_while(Result::ok)
+        .by_ref()
         .filter(|line| line.starts_with("step "))
         .take(steps)
         .count();
     child.kill().unwrap();
     child.wait().unwrap();
+    drop(lines);
     assert_eq!(seen, steps, "the child ended by itself");
 }
 
@@ -98,8 +102,8 @@ async fn a_kill_at_any_moment_leaves_a_store_that_serves_what_it_lists() {
             );
             loaded += 1;
         }
-        assert_eq!(loaded, listed);
         assert_eq!(running.events.integrity_failures(), 0);
+        assert_eq!(loaded, listed, "{:?}", running);
         served += loaded;
         running.stop().await;
     }

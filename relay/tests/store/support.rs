@@ -88,12 +88,18 @@ pub(crate) fn config(dir: &Path, disk_bytes: u64) -> StoreConfig {
     }
 }
 
-/// A store with its writer.
+/// A store with its writer; its debug form is what a failed test prints.
 pub(crate) struct Running {
     pub(crate) store: Arc<Store>,
     pub(crate) events: Arc<Counter>,
     cancel: CancellationToken,
     writer: JoinHandle<Result<(), StoreError>>,
+}
+
+impl Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}, {:?}", self.store.usage(), self.events.0.lock().unwrap())
+    }
 }
 
 impl Running {

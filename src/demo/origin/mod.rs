@@ -25,6 +25,5 @@ mod stats;
 mod track;
 
 pub(crate) use answer::Origin;
-pub(crate) use clip::ClipError;
 pub(crate) use serve::serve;
 pub(crate) use stats::{OriginStats, Totals};

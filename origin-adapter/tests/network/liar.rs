@@ -1,0 +1,217 @@
+//! A member of the network that does what it likes. Invariant: it answers every request with exactly the acts it was
+//! told, and keeps each request for the test to see.
+
+use super::{adapter::Adapter, relay::Relay, seen::soon};
+use bytes::Bytes;
+use libp2p::identity::Keypair;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::task::JoinSet;
+use weir_protocol::{
+    ids::RelayId,
+    resource::ResourceKey,
+    wire::{ControlDecoder, ControlFrame, FrameDecoder, Hello, MAX_REQUEST, ReplyFrame, Request, VERSION, frame_length},
+};
+use weir_relay::quic::{BulkDialer, Parts, QuicConfig, Socket, SwarmTransport};
+
+/// One step of an answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// A well-formed frame.
+    Frame(ReplyFrame),
+    /// Any bytes.
+    Raw(Bytes),
+    /// `Wait`, ten times a second, for ever.
+    Waits,
+    /// `Wait`, as fast as it goes, for ever.
+    Flood,
+    /// Nothing more, and the stream stays open.
+    Silence,
+    /// The stream is reset.
+    Reset,
+}
+
+/// The liar. It ends with its handle.
+pub(crate) struct Liar {
+    pub(crate) id: RelayId,
+    adapter: quinn::Connection,
+    dialer: BulkDialer,
+    asked: Arc<Mutex<Vec<Request>>>,
+    acts: Arc<Mutex<Vec<Act>>>,
+    _serving: JoinSet<()>,
+    _socket: (Socket, SwarmTransport),
+}
+
+impl Liar {
+    /// Becomes a member.
+    pub(crate) async fn join(adapter: &Adapter) -> Self {
+        let keypair = Keypair::generate_ed25519();
+        let id = RelayId::from_public_key(&keypair.public());
+        let Parts { socket, transport, dialer, mut inbound } =
+            Socket::bind(QuicConfig::new("127.0.0.1:0".parse().unwrap(), keypair)).unwrap();
+        let link = soon("a link", dialer.connect(adapter.address, *adapter.relay.peer_id())).await.unwrap();
+        let mut serving = JoinSet::new();
+        let connection = link.conn.clone();
+        serving.spawn(async move { control(connection.open_bi().await.unwrap()).await });
+        let (asked, acts) = (Arc::default(), Arc::default());
+        let (told, heard) = (Arc::clone(&acts), Arc::clone(&asked));
+        serving.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Some(link) = inbound.recv().await {
+                connections.spawn(connection_of(link.conn, Arc::clone(&told), Arc::clone(&heard)));
+            }
+        });
+        Self { id, adapter: link.conn, dialer, asked, acts, _serving: serving, _socket: (socket, transport) }
+    }
+
+    /// From now on it answers so.
+    pub(crate) fn will(&self, acts: Vec<Act>) {
+        *self.acts.lock().unwrap() = acts;
+    }
+
+    /// What it was asked.
+    pub(crate) fn asked(&self) -> Vec<Request> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// What the adapter answers.
+    pub(crate) async fn learn(&self, key: &ResourceKey) -> Vec<ReplyFrame> {
+        soon("the adapter's answer", ask(&self.adapter, &Request::get(key))).await
+    }
+}
+
+impl Liar {
+    /// What a relay answers.
+    pub(crate) async fn ask(&self, relay: &Relay, request: &Request) -> Vec<ReplyFrame> {
+        let link = self.dialer.connect(relay.address, *relay.id.peer_id()).await.unwrap();
+        let control = tokio::spawn(control(link.conn.open_bi().await.unwrap()));
+        let frames = ask(&link.conn, request).await;
+        control.abort();
+        frames
+    }
+
+    /// Sends control frames to a relay and collects what it says until it has answered a Ping.
+    pub(crate) async fn control(&self, relay: &Relay, frames: &[ControlFrame]) -> Vec<ControlFrame> {
+        let link = self.dialer.connect(relay.address, *relay.id.peer_id()).await.unwrap();
+        let (mut send, mut receive) = link.conn.open_bi().await.unwrap();
+        for frame in frames {
+            send.write_chunk(frame.encode().unwrap()).await.unwrap();
+        }
+        let mut decoder = ControlDecoder::default();
+        let mut heard = Vec::new();
+        while !heard.iter().any(|frame| matches!(frame, ControlFrame::Pong(_))) {
+            decoder.push(receive.read_chunk(1 << 16, true).await.unwrap().unwrap().bytes);
+            while let Some(frame) = decoder.next().unwrap() {
+                heard.push(frame);
+            }
+        }
+        heard
+    }
+
+    /// Sends the request so many times and reads nothing; it lasts as long as what comes back is kept.
+    pub(crate) async fn ask_and_not_read(
+        &self,
+        relay: &Relay,
+        request: &Request,
+        times: usize,
+    ) -> (quinn::Connection, JoinSet<()>, Vec<quinn::RecvStream>) {
+        let link = self.dialer.connect(relay.address, *relay.id.peer_id()).await.unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(control(link.conn.open_bi().await.unwrap()));
+        let mut deaf = Vec::new();
+        for _ in 0..times {
+            let (mut send, receive) = link.conn.open_bi().await.unwrap();
+            send.write_chunk(request.encode().unwrap()).await.unwrap();
+            send.finish().unwrap();
+            deaf.push(receive);
+        }
+        (link.conn, tasks, deaf)
+    }
+}
+
+/// Sends one request and collects the answer.
+pub(crate) async fn ask(connection: &quinn::Connection, request: &Request) -> Vec<ReplyFrame> {
+    let (mut send, mut receive) = connection.open_bi().await.unwrap();
+    send.write_chunk(request.encode().unwrap()).await.unwrap();
+    send.finish().unwrap();
+    let mut decoder = FrameDecoder::new();
+    let mut frames = Vec::new();
+    while let Some(chunk) = receive.read_chunk(1 << 16, true).await.unwrap() {
+        decoder.push(chunk.bytes);
+        while let Some(frame) = decoder.next().unwrap() {
+            if frame != ReplyFrame::Wait {
+                frames.push(frame);
+            }
+        }
+    }
+    decoder.finish().unwrap();
+    frames
+}
+
+/// Says Hello and listens until the other side goes.
+pub(crate) async fn control((mut send, mut receive): (quinn::SendStream, quinn::RecvStream)) {
+    let hello = Hello { version: VERSION, features: Vec::new(), agent: "liar".into() };
+    send.write_chunk(ControlFrame::Hello(hello).encode().unwrap()).await.unwrap();
+    while let Ok(Some(_)) = receive.read_chunk(1 << 16, true).await {}
+}
+
+async fn connection_of(connection: quinn::Connection, acts: Arc<Mutex<Vec<Act>>>, asked: Arc<Mutex<Vec<Request>>>) {
+    let mut streams = JoinSet::new();
+    if let Ok(first) = connection.accept_bi().await {
+        streams.spawn(control(first));
+    }
+    while let Ok((send, receive)) = connection.accept_bi().await {
+        streams.spawn(answer(send, receive, Arc::clone(&acts), Arc::clone(&asked)));
+    }
+}
+
+async fn answer(
+    mut send: quinn::SendStream,
+    mut receive: quinn::RecvStream,
+    acts: Arc<Mutex<Vec<Act>>>,
+    asked: Arc<Mutex<Vec<Request>>>,
+) {
+    let mut prefix = [0; 4];
+    receive.read_exact(&mut prefix).await.unwrap();
+    let mut frame = vec![0; frame_length(prefix, MAX_REQUEST).unwrap()];
+    receive.read_exact(&mut frame).await.unwrap();
+    asked.lock().unwrap().push(Request::decode(&frame).unwrap());
+    let acts = acts.lock().unwrap().clone();
+    for act in acts {
+        // An asker that has had enough stops the stream.
+        if perform(act, &mut send).await.is_err() {
+            return;
+        }
+    }
+    let _ = send.finish();
+}
+
+async fn perform(act: Act, send: &mut quinn::SendStream) -> Result<(), quinn::WriteError> {
+    match act {
+        Act::Frame(frame) => {
+            send.write_chunk(frame.encode_header().unwrap()).await?;
+            match frame.payload() {
+                Some(payload) => send.write_chunk(payload.clone()).await,
+                None => Ok(()),
+            }
+        }
+        Act::Raw(bytes) => send.write_chunk(bytes).await,
+        Act::Waits => loop {
+            send.write_chunk(ReplyFrame::Wait.encode_header().unwrap()).await?;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        },
+        Act::Flood => {
+            let waits: Bytes = ReplyFrame::Wait.encode_header().unwrap().repeat(4096).into();
+            loop {
+                send.write_chunk(waits.clone()).await?;
+            }
+        }
+        Act::Silence => std::future::pending().await,
+        Act::Reset => {
+            let _ = send.reset(quinn::VarInt::from_u32(7));
+            Ok(())
+        }
+    }
+}

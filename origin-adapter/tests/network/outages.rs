@@ -1,0 +1,174 @@
+//! Nodes come late, go away, and come back.
+
+use super::{
+    adapter::Adapter,
+    origin::{Origin, Page, bytes},
+    relay::{Relay, Setup, owned_by, read},
+    seen::{soon, until},
+};
+use libp2p::identity::Keypair;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use weir_relay::{fetch::How, quic::QuicConfig};
+
+const MIB: usize = 1 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_joins_late_is_fed_by_those_who_were_there() {
+    let adapter = Adapter::start(Origin::default(), 1).await;
+    let (a, b) = (Relay::join(&adapter).await, Relay::join(&adapter).await);
+    adapter.origin.put("/x.ts", Page::new(bytes(MIB, 1)));
+    for relay in [&a, &b] {
+        assert!(relay.body("/x.ts").await == Ok(bytes(MIB, 1)));
+    }
+    let sent = adapter.seen.sent();
+    let late = Relay::join(&adapter).await;
+    for relay in [&a, &b, &late] {
+        relay.knows(3).await;
+    }
+    if late.network.members().len() == 3 && weir_relay::mesh::rank(&late.key("/x.ts").hash(), [a.id, b.id, late.id].iter())[0] != late.id {
+        assert!(late.body("/x.ts").await == Ok(bytes(MIB, 1)));
+        assert_eq!((late.seen.filled("peer"), adapter.seen.sent()), (MIB as u64, sent));
+    }
+    assert_eq!(adapter.origin.requests("/x.ts"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adapter_that_dies_in_mid_transfer_is_replaced_by_a_relay_that_holds_the_object() {
+    let mut adapter = Adapter::start(Origin::default(), 1).await;
+    let (a, b) = (Relay::join(&adapter).await, Relay::join(&adapter).await);
+    a.knows(2).await;
+    b.knows(2).await;
+    // b owns it, so b asks the adapter; a got it all in time.
+    let path = owned_by(&adapter, "d", &[b.id, a.id]);
+    let body = bytes(2 * MIB, 1);
+    let (page, gate) = Page::new(body.clone()).gated(MIB);
+    adapter.origin.put(&path, page);
+    let at_b = b.try_get(&path).await.unwrap();
+    until("half", || at_b.entry.body.length() >= MIB as u64).await;
+    adapter.stop().await;
+    // Nobody has the rest: the viewer is told by a broken body, not by a short one.
+    let broken = soon("the end", read(&at_b.entry)).await;
+    assert!(broken.is_err());
+    assert!(b.fetch.held(&b.key(&path)).await.is_none(), "half a body was kept");
+    drop(gate);
+
+    // The same, but another relay has the whole.
+    let adapter = Adapter::start(Origin::default(), 1).await;
+    let (a, b) = (Relay::join(&adapter).await, Relay::join(&adapter).await);
+    a.knows(2).await;
+    b.knows(2).await;
+    let path = owned_by(&adapter, "d", &[a.id, b.id]);
+    adapter.origin.put(&path, Page::new(body.clone()));
+    assert!(a.body(&path).await == Ok(body.clone()));
+    let mut adapter = adapter;
+    adapter.stop().await;
+    assert!(b.body(&path).await == Ok(body));
+    assert_eq!(b.seen.filled("peer"), 2 * MIB as u64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_dies_in_mid_transfer_costs_only_the_rest() {
+    let adapter = Adapter::start(Origin::default(), 1).await;
+    let (mut a, b) = (Relay::join(&adapter).await, Relay::join(&adapter).await);
+    a.knows(2).await;
+    b.knows(2).await;
+    let path = owned_by(&adapter, "o", &[a.id, b.id]);
+    let body = bytes(2 * MIB, 1);
+    let (page, gate) = Page::new(body.clone()).gated(MIB);
+    adapter.origin.put(&path, page);
+    let served = b.try_get(&path).await.unwrap();
+    until("half", || served.entry.body.length() == MIB as u64).await;
+    a.stop().await;
+    gate.send_replace(2 * MIB);
+    assert!(soon("the body", read(&served.entry)).await == Ok(body));
+    assert_eq!((b.seen.filled("peer"), b.seen.filled("adapter")), (MIB as u64, MIB as u64));
+    assert_eq!(b.seen.failovers(), ["unreachable"]);
+    assert_eq!(adapter.origin.requests(&path), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_adapter_never_continues_another_body() {
+    let adapter = Adapter::start(Origin::default(), 1).await;
+    let relay = Relay::join(&adapter).await;
+    let (page, gate) = Page::new(bytes(MIB, 1)).gated(MIB / 2);
+    adapter.origin.put("/r.ts", page);
+    let served = relay.try_get("/r.ts").await.unwrap();
+    until("half", || served.entry.body.length() == (MIB / 2) as u64).await;
+    adapter.origin.put("/r.ts", Page::new(bytes(MIB, 2)));
+    let adapter = adapter.restart().await;
+    drop(gate);
+    // The body that had begun ends broken, and the next request gets the new one, whole.
+    assert!(soon("the end", read(&served.entry)).await.is_err());
+    let again = relay.body("/r.ts").await;
+    assert!(again == Ok(bytes(MIB, 2)), "{:?}", again.map(|body| body.len()));
+    assert!(relay.try_get("/r.ts").await.unwrap().entry.head.generation > served.entry.head.generation);
+    soon("the link", relay.links.get(adapter.relay, &[adapter.address])).await.unwrap();
+    adapter.knows(1).await;
+    assert_eq!(relay.network.members(), [relay.id]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_origin_breaks_the_body_and_nothing_else() {
+    let adapter = Adapter::start(Origin::default(), 1).await;
+    let (a, b) = (Relay::join(&adapter).await, Relay::join(&adapter).await);
+    a.knows(2).await;
+    b.knows(2).await;
+    let path = owned_by(&adapter, "b", &[a.id, b.id]);
+    adapter.origin.put(&path, Page::new(bytes(MIB, 1)).breaks_at(MIB / 2));
+    assert!(b.body(&path).await.is_err());
+    assert!(b.seen.answered("peer", "corrupt") == 0 && !b.seen.failovers().contains(&"corrupt"));
+    adapter.origin.put(&path, Page::new(bytes(MIB, 1)));
+    assert!(b.body(&path).await == Ok(bytes(MIB, 1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_is_served_while_the_adapter_is_away() {
+    let mut adapter = Adapter::start(Origin::default(), 1).await;
+    let (a, b) = (Relay::join(&adapter).await, Relay::join(&adapter).await);
+    a.knows(2).await;
+    b.knows(2).await;
+    let paths: Vec<String> = (0..8).map(|n| format!("/{n}.ts")).collect();
+    for path in &paths {
+        adapter.origin.put(path, Page::new(bytes(100_000, 1)));
+        assert!(a.body(path).await == Ok(bytes(100_000, 1)));
+    }
+    adapter.stop().await;
+    // Also by a relay that has none of it, all at once, and within one dial's time-out, not one after another.
+    let started = Instant::now();
+    let mut viewers = JoinSet::new();
+    for path in &paths {
+        let (fetch, key) = (b.fetch.clone(), b.key(path));
+        viewers.spawn(async move { read(&fetch.get(&key, 0).await.unwrap().entry).await });
+    }
+    while let Some(got) = soon("every body", viewers.join_next()).await {
+        assert!(got.unwrap() == Ok(bytes(100_000, 1)));
+    }
+    assert!(started.elapsed() < Duration::from_millis(4500), "{:?}", started.elapsed());
+    // From now on the adapter is known to be away.
+    let started = Instant::now();
+    assert_eq!(a.try_get(&paths[0]).await.unwrap().how, How::Hit);
+    assert!(started.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_comes_back_at_the_same_address_stays_a_member() {
+    let adapter = Adapter::start(Origin::default(), 1).await;
+    let identity = Keypair::generate_ed25519();
+    let setup = |listen| Setup { quic: QuicConfig::new(listen, identity.clone()), ..Setup::default() };
+    // Two sessions of one relay from one address: the second begins before the first is over, as after kill -9.
+    let first = Relay::with(&adapter, setup("127.0.0.1:0".parse().unwrap())).await;
+    let former = soon("a link", first.links.get(adapter.relay, &[adapter.address])).await.unwrap();
+    let watcher = Relay::join(&adapter).await;
+    watcher.knows(2).await;
+    let second = first.dial_again(&adapter).await;
+    until("the second session", || adapter.directory.relays().len() == 2).await;
+    former.close(quinn::VarInt::from_u32(9), b"the former process is gone");
+    adapter.origin.put("/m.ts", Page::new(bytes(1000, 1)));
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(adapter.directory.relays().contains(&first.id), "it was taken out by its former session");
+    }
+    assert_eq!(super::liar::ask(&second, &weir_protocol::wire::Request::get(&first.key("/m.ts"))).await.len(), 2);
+    assert!(watcher.network.members().contains(&first.id));
+}

@@ -1,0 +1,27 @@
+//! What the demo can be told.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// Flags of `weir demo`.
+#[derive(Args)]
+pub(crate) struct DemoArgs {
+    /// Play with built-in viewers for so many seconds and end with a summary; the exit code is 0 only if everything flowed.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(super) seconds: Option<u64>,
+    /// Print the summary as one JSON object on standard output, and all else on standard error.
+    #[arg(long, requires = "seconds")]
+    pub(super) json: bool,
+    /// Print the command that starts Chromium so that it plays over HTTP/3.
+    #[arg(long)]
+    pub(super) h3: bool,
+    /// Open the player page in the default browser.
+    #[arg(long)]
+    pub(super) open: bool,
+    /// Keep stores, keys and logs in this directory, instead of a temporary one that is removed at the end.
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+    /// Take any free ports instead of the usual ones.
+    #[arg(long)]
+    pub(super) free_ports: bool,
+}

@@ -1,0 +1,228 @@
+//! The result of `weir demo --seconds N`, and whether everything flowed.
+
+use super::figures::{Figures, percent};
+use super::ports::RELAYS;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use weir_load::viewer::{self, Outcome};
+
+/// Least number of relays that must have served segments.
+const RELAYS_NEEDED: usize = 2;
+
+/// What happened. This is the JSON object that `--json` prints; its fields are added to, never renamed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Summary {
+    /// Whether everything flowed: `problems` is empty.
+    pub(super) ok: bool,
+    /// Why not, for people.
+    pub(super) problems: Vec<String>,
+    /// Time from the start of the command until everything was ready, in seconds.
+    pub(super) ready_seconds: f64,
+    /// Time the viewers watched, in seconds.
+    pub(super) seconds: f64,
+    /// Media segments that viewers received.
+    pub(super) segments: u64,
+    /// The same by relay.
+    pub(super) segments_by_relay: BTreeMap<&'static str, u64>,
+    /// The same by version of HTTP: `h1`, `h2`, `h3`.
+    pub(super) segments_by_protocol: BTreeMap<&'static str, u64>,
+    /// Body bytes from relays to viewers, as the relays counted them.
+    pub(super) bytes_to_viewers: u64,
+    /// Bytes from relays to relays.
+    pub(super) bytes_from_peers: u64,
+    /// Bytes from the adapter to relays.
+    pub(super) bytes_from_adapter: u64,
+    /// Bytes from the origin to the adapter.
+    pub(super) bytes_from_origin: u64,
+    /// Share of `bytes_to_viewers` that the origin did not have to send, 0 to 1.
+    pub(super) origin_saved: Option<f64>,
+    /// Share of requests to relays that were answered from a store, 0 to 1.
+    pub(super) hit_ratio: Option<f64>,
+    /// Time within which 95 % of the relays' answers began, in seconds.
+    pub(super) ttfb_p95_seconds: Option<f64>,
+    /// What did not verify at relays or the adapter, and what viewers found wrong.
+    pub(super) integrity_failures: u64,
+    /// The longest time until a viewer's picture, in seconds.
+    pub(super) startup_seconds: Option<f64>,
+    /// How often a viewer's buffer ran empty, and for how many seconds together.
+    pub(super) stalls: u64,
+    pub(super) stall_seconds: f64,
+    /// Segments that viewers had to leave out.
+    pub(super) skipped_segments: u64,
+    /// How often a viewer went on at another relay.
+    pub(super) failovers: u64,
+    /// Failed requests by class.
+    pub(super) errors: BTreeMap<String, u64>,
+}
+
+/// What the summary is made from.
+#[derive(Debug)]
+pub(super) struct Course<'a> {
+    pub(super) viewers: &'a [viewer::Summary],
+    pub(super) figures: &'a Figures,
+    /// Addresses of each relay's doors, in the order of [`RELAYS`].
+    pub(super) doors: [[SocketAddr; 2]; 3],
+    pub(super) ready_seconds: f64,
+    /// What went wrong with the processes.
+    pub(super) incidents: &'a [String],
+}
+
+impl Summary {
+    pub(super) fn of(course: &Course<'_>) -> Self {
+        let Course { viewers, figures, .. } = course;
+        let mut segments_by_relay: BTreeMap<_, u64> = RELAYS.into_iter().map(|name| (name, 0)).collect();
+        let mut segments_by_protocol: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut errors: BTreeMap<String, u64> = BTreeMap::new();
+        for viewer in *viewers {
+            for (door, tally) in &viewer.relays {
+                let served = RELAYS.into_iter().zip(course.doors);
+                let name = served.filter(|(_, doors)| doors.iter().any(|known| known.to_string() == *door));
+                for (name, _) in name {
+                    *segments_by_relay.entry(name).or_default() += tally.segments;
+                }
+            }
+            viewer
+                .versions
+                .iter()
+                .for_each(|(version, n)| *segments_by_protocol.entry(version).or_default() += n);
+            viewer
+                .errors
+                .iter()
+                .for_each(|(class, n)| *errors.entry(class.clone()).or_default() += n);
+        }
+        let total = |count: fn(&viewer::Summary) -> u64| viewers.iter().map(count).sum::<u64>();
+        let mut summary = Self {
+            ok: false,
+            problems: Vec::new(),
+            ready_seconds: course.ready_seconds,
+            seconds: viewers.iter().map(|viewer| viewer.seconds).fold(0.0, f64::max),
+            segments: total(|viewer| viewer.segments),
+            segments_by_relay,
+            segments_by_protocol,
+            bytes_to_viewers: figures.bytes_to_viewers,
+            bytes_from_peers: figures.bytes_from_peers,
+            bytes_from_adapter: figures.bytes_from_adapter,
+            bytes_from_origin: figures.bytes_from_origin,
+            origin_saved: figures.origin_saved(),
+            hit_ratio: figures.hit_ratio(),
+            ttfb_p95_seconds: figures.first_byte_p95().map(|time| time.as_secs_f64()),
+            integrity_failures: figures.integrity_failures + total(|viewer| viewer.integrity_failures),
+            startup_seconds: viewers
+                .iter()
+                .filter_map(|viewer| viewer.startup_seconds)
+                .reduce(f64::max),
+            stalls: total(|viewer| viewer.stalls),
+            stall_seconds: viewers.iter().map(|viewer| viewer.stall_seconds).sum(),
+            skipped_segments: total(|viewer| viewer.skipped_segments),
+            failovers: total(|viewer| viewer.failovers),
+            errors,
+        };
+        summary.problems = summary.problems(course);
+        summary.ok = summary.problems.is_empty();
+        summary
+    }
+
+    fn problems(&self, course: &Course<'_>) -> Vec<String> {
+        let mut problems = course.incidents.to_vec();
+        let serving = self
+            .segments_by_relay
+            .values()
+            .filter(|segments| **segments > 0)
+            .count();
+        if serving < RELAYS_NEEDED {
+            problems.push(format!("segments came from {serving} of {RELAYS_NEEDED} relays"));
+        }
+        if self.bytes_from_peers == 0 {
+            problems.push("no byte came from another relay".into());
+        }
+        if self.integrity_failures > 0 {
+            problems.push(format!("{} times something did not verify", self.integrity_failures));
+        }
+        for viewer in course.viewers {
+            match &viewer.outcome {
+                Outcome::Failed { reason } => problems.push(format!("a viewer could not go on: {reason}")),
+                _ if viewer.segments == 0 => problems.push("a viewer received no segment".into()),
+                _ => {}
+            }
+        }
+        problems
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |counts: Vec<String>| {
+            if counts.is_empty() {
+                "none".into()
+            } else {
+                counts.join(" · ")
+            }
+        };
+        let by_relay = self
+            .segments_by_relay
+            .iter()
+            .map(|(relay, n)| format!("{relay} {n}"))
+            .collect();
+        let by_protocol = self
+            .segments_by_protocol
+            .iter()
+            .map(|(version, n)| format!("{version} {n}"))
+            .collect();
+        let errors = self.errors.iter().map(|(class, n)| format!("{class} {n}")).collect();
+        writeln!(
+            f,
+            "{} {:.0} s",
+            if self.ok {
+                "✔ everything flowed for"
+            } else {
+                "✘ not everything flowed in"
+            },
+            self.seconds
+        )?;
+        for problem in &self.problems {
+            writeln!(f, "  ✘ {problem}")?;
+        }
+        writeln!(
+            f,
+            "  segments      {}   by relay: {}   by protocol: {}",
+            self.segments,
+            list(by_relay),
+            list(by_protocol)
+        )?;
+        writeln!(
+            f,
+            "  bytes         to viewers {} · between relays {} · from the adapter {} · from the origin {}",
+            megabytes(self.bytes_to_viewers),
+            megabytes(self.bytes_from_peers),
+            megabytes(self.bytes_from_adapter),
+            megabytes(self.bytes_from_origin)
+        )?;
+        writeln!(
+            f,
+            "  origin saved  {}   hit {}",
+            percent(self.origin_saved),
+            percent(self.hit_ratio)
+        )?;
+        let startup = self
+            .startup_seconds
+            .map_or("–".into(), |seconds| format!("{seconds:.2} s"));
+        writeln!(
+            f,
+            "  playback      first picture within {startup} · stalls {} ({:.1} s) · changes of relay {} · left out {}",
+            self.stalls, self.stall_seconds, self.failovers, self.skipped_segments
+        )?;
+        write!(
+            f,
+            "  failures      integrity {} · requests: {}",
+            self.integrity_failures,
+            list(errors)
+        )
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
