@@ -1,11 +1,7 @@
 //! Exit codes: 0 · 1 runtime · 2 usage · 3 a check failed · 69 port busy · 73 data directory · 77 permission ·
 //! 78 configuration (after sysexits.h). Every failure is one line that names what, where, and what to do.
 
-use crate::{
-    cli::{Cli, Command},
-    demo, edge, load, logging, origin,
-};
-use std::{fmt, io, process::ExitCode, time::Duration};
+use std::{fmt, io, process::ExitCode};
 use weir_edge::{
     doors::DoorError,
     routes::SiteError,
@@ -25,9 +21,6 @@ pub(crate) struct Failure {
     code: u8,
     text: String,
 }
-
-/// How long threads that still block may take when everything is done.
-const SHUTDOWN: Duration = Duration::from_secs(1);
 
 pub(crate) const RUNTIME: u8 = 1;
 pub(crate) const PORT_BUSY: u8 = 69;
@@ -102,26 +95,8 @@ impl From<PeerSideError> for Failure {
     }
 }
 
-pub(crate) fn run(cli: Cli) -> ExitCode {
-    logging::start();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&Failure::new(RUNTIME, format!("cannot start: {error}"))),
-    };
-    let done = runtime.block_on(async {
-        match cli.command {
-            Command::Demo(args) => demo::run(args).await,
-            Command::Edge(args) => edge::run(*args).await.map(|()| ExitCode::SUCCESS),
-            Command::Origin(args) => origin::run(*args).await.map(|()| ExitCode::SUCCESS),
-            Command::Load(args) => load::run(args).await.map_err(Failure::from),
-        }
-    });
-    // A read of standard input cannot be called off, so the runtime does not wait for it.
-    runtime.shutdown_timeout(SHUTDOWN);
-    done.unwrap_or_else(|failure| fail(&failure))
-}
-
-fn fail(failure: &Failure) -> ExitCode {
+/// Tells the operator, and ends with the failure's code.
+pub(crate) fn fail(failure: &Failure) -> ExitCode {
     eprintln!("weir: {failure}");
     ExitCode::from(failure.code)
 }

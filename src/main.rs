@@ -8,6 +8,7 @@ mod exit;
 mod load;
 mod logging;
 mod origin;
+mod run;
 mod settings;
 mod signals;
 
@@ -19,5 +20,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = cli::parse();
-    exit::run(cli)
+    run::run(cli)
 }

@@ -64,7 +64,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        // Told rather than killed, so that it can remove its directory; it is bound to end within its own time limits.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            self.signal(rustix::process::Signal::TERM);
+        }
         let _ = self.process.wait();
     }
 }
@@ -210,7 +213,7 @@ fn media_demo_takes_other_ports_when_the_usual_ones_are_busy() {
     let holders: Vec<_> = [7000, 7080, 7082]
         .map(|port| TcpListener::bind(("127.0.0.1", port)))
         .into();
-    let on_c = TcpListener::bind("127.0.0.3:7480");
+    let on_c = TcpListener::bind("127.0.0.3:7480").or_else(|_| TcpListener::bind("127.0.0.1:7480"));
     let demo = Running::start(&[]);
     for (title, port) in [
         ("✔ origin", 7000),
@@ -224,9 +227,13 @@ fn media_demo_takes_other_ports_when_the_usual_ones_are_busy() {
     }
     let relays = demo.description["relays"].as_array().unwrap();
     let port = |relay: &Value| relay["http"].as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
-    assert!(
-        relays.iter().all(|relay| port(relay) == port(&relays[0])),
-        "the same number on all addresses"
+    let is_shared = relays.iter().all(|relay| port(relay) == port(&relays[0]));
+    let one_address = relays
+        .iter()
+        .all(|relay| relay["http"].as_str().unwrap().contains("127.0.0.1"));
+    assert_ne!(
+        is_shared, one_address,
+        "the same number where there are three addresses: {relays:?}"
     );
     let film = get(
         relays[2]["http"].as_str().unwrap()[7..].parse().unwrap(),
@@ -234,6 +241,25 @@ fn media_demo_takes_other_ports_when_the_usual_ones_are_busy() {
     );
     assert!(film.contains("720p"), "{film}");
     drop((holders, on_c));
+}
+
+#[test]
+fn a_child_that_cannot_start_is_told_with_its_reason() {
+    let data = tempfile::tempdir().unwrap();
+    let adapter = data.path().join("adapter");
+    fs::create_dir_all(&adapter).unwrap();
+    // A key file that is none: the adapter refuses rather than becoming another publisher.
+    for name in ["publisher-root.key", "publisher-signing.key"] {
+        fs::write(adapter.join(name), "no key").unwrap();
+    }
+    let directory = data.path().display().to_string();
+    let run = weir(&["--free-ports", "--data", &directory]).output().unwrap();
+    let told = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("the adapter ended before it was ready (exit code 73)") && told.contains("  | weir: "),
+        "{told}"
+    );
 }
 
 /// The directory of a demo that was given none.

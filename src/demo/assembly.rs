@@ -52,7 +52,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     let summary = course.summary(ready);
     if args.json {
         let text = serde_json::to_string(&summary).map_err(|error| Failure::new(RUNTIME, error))?;
-        println!("{text}");
+        use std::io::Write;
+        writeln!(std::io::stdout(), "{text}").map_err(|error| Failure::new(RUNTIME, error))?;
     } else {
         console.line(summary.to_string());
     }

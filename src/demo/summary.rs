@@ -226,3 +226,151 @@ impl fmt::Display for Summary {
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::figures::{NodeCounts, RelayReading};
+    use super::super::origin::Totals;
+    use super::*;
+    use weir_load::viewer::RelayTally;
+
+    fn doors() -> [[SocketAddr; 2]; 3] {
+        [1, 2, 3].map(|last| [7480, 7443].map(|port| SocketAddr::from(([127, 0, 0, last], port))))
+    }
+
+    fn viewer(door: &str, version: &'static str, segments: u64) -> viewer::Summary {
+        let tally = RelayTally {
+            segments,
+            bytes: 1000 * segments,
+            failures: 0,
+        };
+        viewer::Summary {
+            outcome: Outcome::DurationReached,
+            seconds: 12.0,
+            played_seconds: 11.0,
+            startup_seconds: Some(0.5),
+            segments,
+            bytes: tally.bytes,
+            playlists: 1,
+            stalls: 1,
+            stall_seconds: 0.25,
+            skipped_segments: 0,
+            failovers: 0,
+            integrity_failures: 0,
+            integrity: BTreeMap::new(),
+            errors: BTreeMap::from([("connect".into(), 1)]),
+            relays: BTreeMap::from([(door.to_owned(), tally)]),
+            versions: BTreeMap::from([(version, segments)]),
+            events_lost: 0,
+        }
+    }
+
+    fn figures(peers: u64, integrity_failures: u64) -> Figures {
+        let counts = NodeCounts {
+            hits: 1,
+            misses: 3,
+            bytes_from_peers: peers,
+            bytes_from_origin: 500,
+            integrity_failures,
+        };
+        let relay = RelayReading {
+            counts,
+            bytes_to_viewers: 2000,
+            ..RelayReading::default()
+        };
+        Figures::of(
+            &[relay],
+            &NodeCounts::default(),
+            Totals {
+                bytes: 500,
+                ..Totals::default()
+            },
+        )
+    }
+
+    fn summary(viewers: &[viewer::Summary], figures: &Figures, incidents: &[String]) -> Summary {
+        Summary::of(&Course {
+            viewers,
+            figures,
+            doors: doors(),
+            ready_seconds: 0.2,
+            incidents,
+        })
+    }
+
+    #[test]
+    fn segments_are_counted_by_relay_whatever_the_door() {
+        let viewers = [
+            viewer("127.0.0.1:7480", "h1", 5),
+            viewer("127.0.0.1:7443", "h3", 4),
+            viewer("127.0.0.3:7443", "h3", 2),
+        ];
+        let summary = summary(&viewers, &figures(7, 0), &[]);
+        assert!(summary.ok, "{summary}");
+        assert_eq!(
+            summary.segments_by_relay,
+            BTreeMap::from([("a", 9), ("b", 0), ("c", 2)])
+        );
+        assert_eq!(summary.segments_by_protocol, BTreeMap::from([("h1", 5), ("h3", 6)]));
+        assert_eq!((summary.segments, summary.stalls, summary.stall_seconds), (11, 3, 0.75));
+        assert_eq!((summary.origin_saved, summary.hit_ratio), (Some(0.75), Some(0.25)));
+        assert_eq!(summary.errors["connect"], 3);
+        let text = summary.to_string();
+        assert!(text.starts_with("✔ everything flowed for 12 s\n"), "{text}");
+        assert!(
+            text.contains("by relay: a 9 · b 0 · c 2") && text.contains("connect 3"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn whatever_did_not_flow_is_named() {
+        let (a, b) = (viewer("127.0.0.1:7480", "h1", 5), viewer("127.0.0.2:7480", "h1", 5));
+        let problem = |viewers: &[viewer::Summary], figures: &Figures, incidents: &[String]| {
+            let summary = summary(viewers, figures, incidents);
+            assert_eq!(
+                (summary.ok, summary.problems.len()),
+                (false, 1),
+                "{:?}",
+                summary.problems
+            );
+            summary.problems[0].clone()
+        };
+        let good = figures(7, 0);
+        assert!(problem(std::slice::from_ref(&a), &good, &[]).contains("1 of 2 relays"));
+        assert!(problem(&[a.clone(), b.clone()], &figures(0, 0), &[]).contains("no byte"));
+        assert!(problem(&[a.clone(), b.clone()], &figures(7, 2), &[]).contains("2 times"));
+        let broken = viewer::Summary {
+            integrity_failures: 1,
+            ..b.clone()
+        };
+        assert!(problem(&[a.clone(), broken], &good, &[]).contains("1 times"));
+        let failed = viewer::Summary {
+            outcome: Outcome::Failed { reason: "gone".into() },
+            ..b.clone()
+        };
+        assert!(problem(&[a.clone(), failed], &good, &[]).contains("gone"));
+        let empty = viewer("127.0.0.3:7480", "h1", 0);
+        assert!(problem(&[a.clone(), b.clone(), empty], &good, &[]).contains("no segment"));
+        assert_eq!(problem(&[a, b], &good, &["relay c ended".into()]), "relay c ended");
+    }
+
+    #[test]
+    fn the_fields_are_those_that_are_documented() {
+        let value = serde_json::to_value(summary(&[], &figures(0, 0), &[])).unwrap();
+        for field in [
+            "ok",
+            "segments_by_relay",
+            "bytes_from_peers",
+            "bytes_from_origin",
+            "integrity_failures",
+            "stalls",
+            "stall_seconds",
+            "startup_seconds",
+            "errors",
+        ] {
+            assert!(value.get(field).is_some(), "{field}");
+        }
+    }
+}

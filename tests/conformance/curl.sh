@@ -61,7 +61,8 @@ door() {
     check "$name: its text" cmp "$folder/film.m3u8" "$body"
     check "$name: its media type" equal "$(field content-type)" application/vnd.apple.mpegurl
     check "$name: nothing there" equal "$(fetch "$url/none.ts" "$@")" "404 $version"
-    check "$name: no POST" matches "$(fetch "$url/film.ts" --data x "$@")" "^40[05] $version"
+    # With a body, curl 7.88 takes the end of an HTTP/2 upload that RFC 9113 section 8.1 allows for an error at times.
+    check "$name: no POST" equal "$(fetch "$url/film.ts" --request POST "$@")" "405 $version"
     check "$name: preflight" equal "$(fetch "$url/film.ts" --request OPTIONS --header 'Origin: https://a.example' \
         --header 'Access-Control-Request-Method: GET' "$@")" "204 $version"
     check "$name: CORS" equal "$(field access-control-allow-origin)" '*'
@@ -70,6 +71,7 @@ door() {
 door 'plain HTTP/1.1' "http://$(address edge http)" 1.1
 door 'HTTP/1.1 under TLS' "https://$(address edge tls)" 1.1 --http1.1
 door 'HTTP/2' "https://$(address edge tls)" 2 --http2
+check 'HTTP/1.1: no POST with a body' equal "$(fetch "http://$(address edge http)/film.ts" --data x)" '405 1.1'
 check 'HTTP/3 is announced' matches "$(field alt-svc)" "h3=\":$(address edge tls | cut -d : -f 2)\""
 # Several streams of one connection.
 curl -sS --no-progress-meter --max-time 60 --insecure --http2 --parallel --parallel-immediate --output "$scratch/many-#1" \

@@ -103,12 +103,17 @@ impl Channel {
     pub(crate) fn playlist(&self) -> Option<String> {
         files::text(&self.folder.path().join("live.m3u8"))
     }
+
+    /// The encoder dies; what it wrote stays.
+    pub(crate) fn kill9(&mut self) {
+        // It may be off air already; both are fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        // It may be off air already; both are fine.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill9();
     }
 }

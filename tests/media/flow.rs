@@ -34,7 +34,7 @@ impl Flow {
         Self::over(Adapter::start(upstream.url("/"), Options::new()).await, folder).await
     }
 
-    pub(crate) async fn over(adapter: Adapter, folder: &Path) -> Self {
+    async fn over(adapter: Adapter, folder: &Path) -> Self {
         let edges = Edge::three(&adapter, &Options::new()).await;
         let content = files::served(folder)
             .into_iter()
@@ -65,9 +65,27 @@ impl Flow {
         }
     }
 
-    pub(crate) async fn plain(&self, edge: &Edge) {
+    async fn plain(&self, edge: &Edge) {
         for (path, bytes) in self.media() {
             same(&edge.get(path).await, bytes, path);
+        }
+    }
+
+    /// The publisher's name as the first path component leads to the same resources, which are held already; and the
+    /// adapter's own door is the origin that players fall back to.
+    pub(crate) async fn bytes_are_there_by_name_and_at_the_adapter(&self) {
+        let name = self.adapter.report()["name"].as_str().unwrap();
+        for (path, bytes) in self.media() {
+            for edge in &self.edges {
+                let reply = edge.get(&format!("/{name}{path}")).await;
+                same(&reply, bytes, path);
+                let cached = reply.header("cache-status");
+                assert!(
+                    path.ends_with(".m3u8") || cached.contains("hit"),
+                    "{path} by name: {cached}"
+                );
+            }
+            same(&self.adapter.get(path).await, bytes, path);
         }
     }
 

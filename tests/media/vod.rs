@@ -9,6 +9,7 @@ use crate::{
 async fn media_ts_vod_from_a_folder() {
     let flow = Flow::from_folder(&media("ts-vod").await).await;
     flow.bytes_are_the_origins().await;
+    flow.bytes_are_there_by_name_and_at_the_adapter().await;
     flow.plays("/stream.m3u8").await;
     flow.relays_shared().await;
 }
@@ -19,7 +20,10 @@ async fn media_ts_vod_over_http() {
     let upstream = Upstream::folder(&folder).await;
     let flow = Flow::from_http(&upstream, &folder).await;
     flow.bytes_are_the_origins().await;
+    flow.bytes_are_there_by_name_and_at_the_adapter().await;
     flow.plays("/stream.m3u8").await;
+    let name = flow.adapter.report()["name"].as_str().unwrap();
+    flow.plays(&format!("/{name}/stream.m3u8")).await;
     flow.relays_shared().await;
     fetched_once(&upstream, &flow);
 }
@@ -28,6 +32,7 @@ async fn media_ts_vod_over_http() {
 async fn media_fmp4_renditions_from_a_folder() {
     let flow = Flow::from_folder(&media("abr").await).await;
     flow.bytes_are_the_origins().await;
+    flow.bytes_are_there_by_name_and_at_the_adapter().await;
     for playlist in [
         "/master.m3u8",
         "/low/stream.m3u8",
@@ -47,6 +52,7 @@ async fn media_fmp4_renditions_over_http() {
     // The player comes first here, to cold edges.
     flow.plays("/master.m3u8").await;
     flow.bytes_are_the_origins().await;
+    flow.bytes_are_there_by_name_and_at_the_adapter().await;
     flow.relays_shared().await;
     fetched_once(&upstream, &flow);
 }

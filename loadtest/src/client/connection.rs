@@ -16,8 +16,11 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use super::config::Timeouts;
+use super::error::{Error, Stage};
 use super::exchange::{Exchange, Get, Intake, request};
-use super::{Error, Protocol, Stage, Timeouts, quic};
+use super::http3;
+use super::protocol::Protocol;
 
 /// Longest wait for a connection's tasks after it was closed.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -49,7 +52,7 @@ pub struct Connection {
     driver: AbortOnDropHandle<()>,
     tasks: TaskTracker,
     cancel: DropGuard,
-    quic: Option<quic::Transport>,
+    quic: Option<http3::Transport>,
 }
 
 impl Connection {
@@ -58,7 +61,7 @@ impl Connection {
         timeouts: Timeouts,
         driver: JoinHandle<()>,
         tasks: Tasks,
-        quic: Option<quic::Transport>,
+        quic: Option<http3::Transport>,
     ) -> Self {
         let Tasks { tracker, cancel } = tasks;
         Self {
@@ -121,7 +124,7 @@ pub struct Requester {
 pub(super) enum Sender {
     H1(Arc<Mutex<http1::SendRequest<Empty<Bytes>>>>),
     H2(http2::SendRequest<Empty<Bytes>>),
-    H3(quic::SendRequest),
+    H3(http3::SendRequest),
 }
 
 impl std::fmt::Debug for Sender {
@@ -158,7 +161,7 @@ impl Requester {
                     let intake = Intake::new(get.max_body, sink);
                     self.receive(sender.send_request(request), intake).await
                 }
-                Sender::H3(sender) => quic::get(sender.clone(), get, sink, self.timeouts).await,
+                Sender::H3(sender) => http3::get(sender.clone(), get, sink, self.timeouts).await,
             }
         };
         timeout(self.timeouts.total, exchange)

@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
 use tokio::time::Instant;
 use url::{Position, Url};
 
-use super::{Error, Protocol};
+use super::error::Error;
+use super::protocol::Protocol;
 
 /// A GET to send.
 #[derive(Debug, Clone, Copy)]

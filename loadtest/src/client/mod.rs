@@ -5,105 +5,27 @@
 //!
 //! It is not the pooled client of hyper-util, because `-c 16` must mean sixteen connections.
 
+mod config;
 mod connection;
 mod error;
 mod exchange;
+mod http3;
+mod protocol;
 mod quic;
 mod tcp;
 mod tls;
 
+pub use config::{Config, Timeouts};
 pub use connection::{Connection, Requester};
 pub use error::{Error, Stage};
 pub use exchange::{Exchange, Get};
+pub use protocol::{Protocol, UnknownProtocol};
 pub use tls::Trust;
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::str::FromStr;
-use std::time::Duration;
 
-use serde::Serialize;
 use tokio::time::timeout;
 use url::{Host, Url};
-
-/// Which version of HTTP a connection speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// HTTP/1.1 (RFC 9112), one request at a time on a connection.
-    H1,
-    /// HTTP/2 (RFC 9113): by ALPN over TLS, by prior knowledge (section 3.3) over plain TCP.
-    H2,
-    /// HTTP/3 (RFC 9114), https only.
-    H3,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::H1 => "h1",
-            Self::H2 => "h2",
-            Self::H3 => "h3",
-        })
-    }
-}
-
-/// The text names no version of HTTP that this client speaks.
-#[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not 1, 2 or 3")]
-pub struct UnknownProtocol(String);
-
-impl FromStr for Protocol {
-    type Err = UnknownProtocol;
-
-    /// Reads `1`, `2`, `3` or `h1`, `h2`, `h3`.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix('h').unwrap_or(text) {
-            "1" => Ok(Self::H1),
-            "2" => Ok(Self::H2),
-            "3" => Ok(Self::H3),
-            _ => Err(UnknownProtocol(text.to_owned())),
-        }
-    }
-}
-
-/// The longest waits of one connection and one request.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// Name resolution, TCP and TLS, or the QUIC handshake.
-    pub connect: Duration,
-    /// From sending the request to the end of the response head.
-    pub head: Duration,
-    /// Between two chunks of a body.
-    pub body_idle: Duration,
-    /// A whole exchange, head and body.
-    pub total: Duration,
-}
-
-impl Default for Timeouts {
-    /// 10 s to connect, 30 s for a head, 10 s between chunks, 120 s in all.
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            head: Duration::from_secs(30),
-            body_idle: Duration::from_secs(10),
-            total: Duration::from_secs(120),
-        }
-    }
-}
-
-/// How a [`Client`] connects.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Version of HTTP.
-    pub protocol: Protocol,
-    /// Whose certificates are accepted.
-    pub trust: Trust,
-    /// Connect here whatever the URL's host resolves to; the host is still named in SNI and `Host`.
-    pub connect: Option<SocketAddr>,
-    /// Longest waits.
-    pub timeouts: Timeouts,
-}
 
 /// Opens connections; holds the TLS configuration that they share.
 #[derive(Debug, Clone)]
@@ -191,14 +113,6 @@ fn server_name(url: &Url) -> Result<String, Error> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn protocols_are_read_with_and_without_h() {
-        assert_eq!("1".parse::<Protocol>().unwrap(), Protocol::H1);
-        assert_eq!("h3".parse::<Protocol>().unwrap(), Protocol::H3);
-        assert!("4".parse::<Protocol>().is_err());
-        assert_eq!(Protocol::H2.to_string(), "h2");
-    }
 
     #[tokio::test]
     async fn http3_refuses_plain_http_and_unknown_schemes_are_refused() {

@@ -1,4 +1,4 @@
-//! HTTP/3 over quinn. Each connection has its own UDP socket: a server that spreads by source address sees as many
+//! Opens HTTP/3 connections over quinn. Each connection has its own UDP socket: a server that spreads by source address sees as many
 //! clients as there are connections.
 
 use std::future::poll_fn;
@@ -6,17 +6,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use h3::error::{Code, StreamError};
-use http::Version;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{Endpoint, EndpointConfig, TokioRuntime, TransportConfig};
 use tokio::time::timeout;
 
+use super::config::Timeouts;
 use super::connection::{Connection, Sender, Tasks};
-use super::exchange::{Exchange, Get, Intake, request};
+use super::error::{Error, Stage};
+use super::http3::Transport;
 use super::tls::Tls;
-use super::{Error, Protocol, Stage, Timeouts};
 use crate::sockets;
 
 /// Flow-control windows, in bytes: wide enough that the measuring client never holds a server back.
@@ -26,26 +24,6 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 const IDLE: Duration = Duration::from_secs(30);
 /// Longest response head accepted, as RFC 9114 section 4.2.2 counts it.
 const MAX_HEAD: u64 = 64 << 10;
-
-pub(super) type SendRequest = h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
-
-/// The QUIC connection below an HTTP/3 connection, and its socket.
-#[derive(Debug)]
-pub(super) struct Transport {
-    connection: quinn::Connection,
-    endpoint: Endpoint,
-}
-
-impl Transport {
-    /// Says good-bye and waits, at most so long, until it is sent.
-    pub(super) async fn close(self, wait: Duration) {
-        let code = VarInt::from_u64(Code::H3_NO_ERROR.value()).unwrap_or_default();
-        self.connection.close(code, b"");
-        if timeout(wait, self.endpoint.wait_idle()).await.is_err() {
-            tracing::debug!("a QUIC endpoint outlived its close");
-        }
-    }
-}
 
 /// Connects to the first address that answers, each with an equal share of the time for connecting.
 pub(super) async fn open(
@@ -89,7 +67,7 @@ async fn open_one(address: SocketAddr, tls: &Tls, name: &str, timeouts: Timeouts
         let end = poll_fn(|cx| h3.poll_close(cx)).await;
         tracing::debug!(%end, "connection ended");
     });
-    let transport = Transport { connection, endpoint };
+    let transport = Transport::new(connection, endpoint);
     Ok(Connection::new(
         Sender::H3(sender),
         timeouts,
@@ -107,48 +85,4 @@ fn transport() -> TransportConfig {
         .max_idle_timeout(IDLE.try_into().ok())
         .initial_mtu(1452);
     transport
-}
-
-/// One GET on its own stream, read to the stream's FIN: a stream dropped before it tells the server that the client
-/// went away.
-pub(super) async fn get(
-    mut sender: SendRequest,
-    get: &Get<'_>,
-    sink: &mut (dyn FnMut(Bytes) + Send),
-    timeouts: Timeouts,
-) -> Result<Exchange, Error> {
-    let request = request(get, Protocol::H3)?;
-    let mut intake = Intake::new(get.max_body, sink);
-    let head = async {
-        let mut stream = sender.send_request(request).await.map_err(|error| not_sent(&error))?;
-        stream.finish().await.map_err(|error| Error::broken(&error))?;
-        let response = stream.recv_response().await.map_err(|error| Error::broken(&error))?;
-        Ok((stream, response))
-    };
-    let (mut stream, response) = timeout(timeouts.head, head)
-        .await
-        .map_err(|_| Error::Timeout(Stage::Head))??;
-    intake.head();
-    loop {
-        let chunk = timeout(timeouts.body_idle, stream.recv_data())
-            .await
-            .map_err(|_| Error::Timeout(Stage::Body))?;
-        match chunk.map_err(|error| Error::broken(&error))? {
-            Some(mut chunk) => intake.chunk(chunk.copy_to_bytes(chunk.remaining()))?,
-            None => break,
-        }
-    }
-    timeout(timeouts.body_idle, stream.recv_trailers())
-        .await
-        .map_err(|_| Error::Timeout(Stage::Body))?
-        .map_err(|error| Error::broken(&error))?;
-    let (parts, ()) = response.into_parts();
-    intake.end(parts.status, Version::HTTP_3, parts.headers)
-}
-
-fn not_sent(error: &StreamError) -> Error {
-    match error {
-        StreamError::ConnectionError { .. } | StreamError::RemoteClosing { .. } => Error::Closed,
-        other => Error::broken(other),
-    }
 }

@@ -11,9 +11,11 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 
+use super::config::Timeouts;
 use super::connection::{Connection, Sender, Tasks};
+use super::error::Error;
+use super::protocol::Protocol;
 use super::tls::Tls;
-use super::{Error, Protocol, Timeouts};
 
 /// HTTP/2 flow-control windows, in bytes: about a browser's, so that a server is never limited by the measuring client.
 const STREAM_WINDOW: u32 = 4 << 20;

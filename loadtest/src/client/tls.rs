@@ -10,7 +10,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::{Error, Protocol};
+use super::error::Error;
+use super::protocol::Protocol;
 
 /// Whose certificates are accepted.
 #[derive(Debug, Clone, Default)]

@@ -16,9 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::counters::count;
 use super::link::LinkModel;
+use super::shared::{Shared, Way};
 use super::timer::Timer;
-use super::{Shared, Way, count};
 
 /// Bytes under way per direction of a connection; the sender is held back beyond.
 const WINDOW: usize = 8 << 20;

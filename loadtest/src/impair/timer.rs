@@ -15,7 +15,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Shared, Way, count};
+use super::counters::count;
+use super::shared::{Shared, Way};
 
 /// Most jobs that wait at a time. At 1500 bytes a datagram this is about 100 MB under way.
 const MAX_PENDING: usize = 65_536;

@@ -13,9 +13,10 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
+use super::counters::count;
 use super::link::{LinkModel, Verdict};
+use super::shared::{Shared, Way};
 use super::timer::{Job, Timer, send};
-use super::{Shared, Way, count};
 use crate::sockets;
 
 /// A socket, received from by the runtime and sent to without it.

@@ -4,10 +4,12 @@
 //! inside the measured time; a connection that broke is replaced and the request that suffered is counted as failed,
 //! never repeated.
 
+mod config;
 mod cpu;
 mod report;
 mod run;
 
+pub use config::Config;
 pub use cpu::{CpuError, ServerCpu};
 pub use report::{Report, Requests, Times};
-pub use run::{Config, RunError, run};
+pub use run::{RunError, run};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::config::Config;
 use super::cpu::ServerCpu;
 use crate::client::Protocol;
 
@@ -164,7 +165,7 @@ impl Clock {
 }
 
 impl Report {
-    pub(super) fn new(config: &super::Config, tally: &Tally, wall: Duration, server_cpu: Option<ServerCpu>) -> Self {
+    pub(super) fn new(config: &Config, tally: &Tally, wall: Duration, server_cpu: Option<ServerCpu>) -> Self {
         let seconds = wall.as_secs_f64();
         let answered = tally.status.values().sum::<u64>();
         let rate = |amount: u64| if seconds > 0.0 { amount as f64 / seconds } else { 0.0 };

@@ -97,6 +97,8 @@ impl Adapter {
     /// The same adapter again, with an empty memory.
     pub(crate) async fn restart(mut self) -> Self {
         self.stop().await;
+        // The descriptor closes with the last connection's last handle, which tasks that end may hold a moment longer.
+        until("the port", || std::net::UdpSocket::bind(self.address).is_ok()).await;
         Self::run(self.origin, self.publisher, self.identity, self.address).await
     }
 }

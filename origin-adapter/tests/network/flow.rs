@@ -9,7 +9,10 @@ use super::{
 use http::{StatusCode, header};
 use tokio::task::JoinSet;
 use weir_protocol::ids::RelayId;
-use weir_relay::{fetch::How, object::Evidence};
+use weir_relay::{
+    fetch::{Fetch, How},
+    object::Evidence,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -19,6 +22,11 @@ async fn three(adapter: &Adapter) -> [Relay; 3] {
         relay.knows(3).await;
     }
     relays
+}
+
+/// Waits until fills have left their registers: until then a request joins them.
+async fn idle(fetchers: &[&Fetch]) {
+    until("no fill", || fetchers.iter().all(|fetch| fetch.fills() == 0)).await;
 }
 
 fn ids(relays: &[&Relay]) -> Vec<RelayId> {
@@ -111,6 +119,7 @@ async fn what_is_missing_is_signed_too() {
     let served = c.try_get(&path).await.unwrap();
     assert_eq!(served.entry.head.status, StatusCode::NOT_FOUND);
     assert_eq!(read(&served.entry).await, Ok("nothing here".into()));
+    idle(&[&c.fetch]).await;
     assert!(matches!(served.entry.head.evidence, Evidence::Head(_) | Evidence::Record(_)));
     assert_eq!(c.try_get(&path).await.unwrap().how, How::Hit);
     assert_eq!(adapter.origin.requests(&path), 1);
@@ -126,6 +135,7 @@ async fn an_unchanged_playlist_is_renewed_without_its_bytes() {
         let first = relay.try_get(path).await.unwrap();
         assert_eq!(read(&first.entry).await, Ok(text.into()));
         let filled = relay.seen.filled("adapter");
+        idle(&[&adapter.fetch, &relay.fetch]).await;
         // The adapter looks again, then the relay.
         soon("the adapter's look", adapter.fetch.refresh(&adapter.key(path))).await.unwrap();
         let again = soon("the relay's look", relay.fetch.refresh(&relay.key(path))).await.unwrap();
@@ -147,6 +157,7 @@ async fn a_changed_body_is_a_new_generation_at_every_relay() {
     adapter.origin.put(&path, no_cache(bytes(70_000, 1)));
     let first = c.try_get(&path).await.unwrap();
     assert!(read(&first.entry).await == Ok(bytes(70_000, 1)));
+    idle(&[&adapter.fetch, &a.fetch, &c.fetch]).await;
     adapter.origin.put(&path, no_cache(bytes(50_000, 2)));
     let second = c.try_get(&path).await.unwrap();
     assert!(read(&second.entry).await == Ok(bytes(50_000, 2)));

@@ -83,6 +83,19 @@ impl Liar {
 }
 
 impl Liar {
+    /// A second connection to the adapter from the same socket, with a control stream of its own.
+    pub(crate) async fn join_again(&self, adapter: &Adapter) -> (quinn::Connection, JoinSet<()>) {
+        let link = soon("a link", self.dialer.connect(adapter.address, *adapter.relay.peer_id())).await.unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(control(link.conn.open_bi().await.unwrap()));
+        (link.conn, tasks)
+    }
+
+    /// Closes its first connection to the adapter.
+    pub(crate) fn leave(&self) {
+        self.adapter.close(quinn::VarInt::from_u32(9), b"the former process is gone");
+    }
+
     /// What a relay answers.
     pub(crate) async fn ask(&self, relay: &Relay, request: &Request) -> Vec<ReplyFrame> {
         let link = self.dialer.connect(relay.address, *relay.id.peer_id()).await.unwrap();

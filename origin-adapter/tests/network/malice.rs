@@ -6,7 +6,7 @@ use super::{
     liar::{Act, Liar},
     origin::{Origin, Page, bytes},
     relay::{Relay, Setup, owned_by, read},
-    seen::soon,
+    seen::{soon, until},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use std::{
@@ -67,6 +67,7 @@ impl Scene {
         scene.adapter.origin.put(&scene.path, Page::new(scene.body.clone()));
         let served = scene.adapter.fetch.get(&scene.adapter.key(&scene.path), 0).await.unwrap();
         read(&served.entry).await.unwrap();
+        until("no fill", || scene.adapter.fetch.fills() == 0).await;
         scene.truth = scene.liar.learn(&scene.adapter.key(&scene.path)).await;
         assert!(matches!(scene.truth[0], ReplyFrame::Whole { .. }));
         scene
@@ -82,7 +83,7 @@ impl Scene {
             let served = scene.adapter.fetch.get(&key, 0).await.unwrap();
             soon("the first chunk", served.entry.body.beyond(0)).await;
             // The liar has its head by now or gets it from the fill that runs: the body cannot end before.
-            super::seen::until("the liar's request", || scene.adapter.fetch.fills() == 1).await;
+            until("the liar's request", || scene.adapter.fetch.fills() == 1).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
             gate.send_replace(LENGTH);
         });
@@ -351,6 +352,7 @@ async fn a_record_of_another_resource_is_refused() {
     scene.adapter.origin.put("/other.ts", Page::new(bytes(50_000, 7)));
     let other = scene.adapter.key("/other.ts");
     read(&scene.adapter.fetch.get(&other, 0).await.unwrap().entry).await.unwrap();
+    until("no fill", || scene.adapter.fetch.fills() == 0).await;
     let acts = scene.liar.learn(&other).await.into_iter().map(Act::Frame).collect();
     scene.survives(acts, gives(0, "corrupt")).await;
 }
@@ -394,9 +396,11 @@ async fn a_playlist_older_than_the_one_held_is_refused() {
     let path = playlist(&scene);
     scene.adapter.origin.put(&path, Page::new(live(7)));
     let old = scene.liar.learn(&scene.adapter.key(&path)).await;
+    until("no fill", || scene.adapter.fetch.fills() == 0).await;
     scene.adapter.origin.put(&path, Page::new(live(8)));
     let served = scene.adapter.fetch.refresh(&scene.adapter.key(&path)).await.unwrap();
     assert_eq!(read(&served.entry).await, Ok(live(8).into()));
+    until("no fill", || scene.adapter.fetch.fills() == 0).await;
     scene.liar.will(vec![Act::Frame(refused())]);
     assert_eq!(scene.relay.body(&path).await, Ok(live(8).into()));
 
@@ -414,10 +418,12 @@ async fn a_replayed_playlist_is_refused_however_young_it_claims_to_be() {
     let path = playlist(&scene);
     scene.adapter.origin.put(&path, Page::new(live(7)));
     let old = scene.liar.learn(&scene.adapter.key(&path)).await;
+    until("no fill", || scene.adapter.fetch.fills() == 0).await;
     assert!(matches!(old[0], ReplyFrame::Whole { age_ms: 0..1000, .. }));
     scene.adapter.origin.put(&path, Page::new(live(30)));
     let served = scene.adapter.fetch.refresh(&scene.adapter.key(&path)).await.unwrap();
     assert_eq!(read(&served.entry).await, Ok(live(30).into()));
+    until("no fill", || scene.adapter.fetch.fills() == 0).await;
     scene.liar.will(old.into_iter().map(Act::Frame).collect());
     assert_eq!(scene.relay.body(&path).await, Ok(live(30).into()));
     assert_eq!((scene.liar.asked().len(), scene.relay.seen.answered("peer", "bad_response")), (1, 1));

@@ -80,13 +80,6 @@ impl Relay {
         Self { id, address: side.address(), fetch, network, links, seen: watch.0, running: Some((side, serving, cancel)) }
     }
 
-    /// A second connection to the adapter from the same socket, with a control stream of its own.
-    pub(crate) async fn dial_again(&self, adapter: &Adapter) -> quinn::Connection {
-        let link = soon("a second link", self.dialer.connect(adapter.address, *adapter.relay.peer_id())).await.unwrap();
-        tokio::spawn(super::liar::control(link.conn.open_bi().await.unwrap()));
-        link.conn
-    }
-
     /// Waits until this relay has heard of so many members.
     pub(crate) async fn knows(&self, members: usize) {
         until("the members", || self.network.members().len() == members).await;
@@ -104,7 +97,10 @@ impl Relay {
     /// The whole body as a viewer gets it, or why it broke off.
     pub(crate) async fn body(&self, path: &str) -> Result<Bytes, String> {
         let served = self.try_get(path).await.map_err(|error| error.to_string())?;
-        soon("the whole body", read(&served.entry)).await
+        let body = soon("the whole body", read(&served.entry)).await?;
+        // Until it has left the register, another request would join this fill.
+        until("the fill put away", || self.fetch.fills() == 0).await;
+        Ok(body)
     }
 
     pub(crate) async fn stop(&mut self) {

@@ -4,7 +4,7 @@
 
 use crate::freshness::{Freshness, Validators, is_field_text};
 use crate::ids::Generation;
-use crate::record::signed::RecordError;
+use crate::record::error::RecordError;
 use crate::resource::ResourceKey;
 
 /// Longest `Content-Type` and `Content-Encoding`, in bytes.

@@ -8,7 +8,7 @@ use sfv::{BareItem, DictSerializer, Dictionary, Integer, KeyRef, ListEntry, Pars
 use crate::freshness::{Freshness, Storage, Validators};
 use crate::ids::{Generation, PublisherId};
 use crate::record::body::RecordBody;
-use crate::record::signed::RecordError;
+use crate::record::error::RecordError;
 use crate::resource::{ResourceKey, VariantKey};
 use crate::time::UnixMillis;
 
@@ -207,7 +207,7 @@ impl<'d> Members<'d> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::{parse_digest, parse_record};
-    use crate::record::signed::RecordError;
+    use crate::record::error::RecordError;
 
     fn record() -> Vec<String> {
         let zeros = data_encoding::BASE64.encode(&[0; 32]);

@@ -4,14 +4,16 @@
 //! field values therefore always agree. Field values are kept exactly as signed, since viewers get them as they are.
 
 mod body;
+mod error;
 mod field;
 mod headers;
 mod signature;
 mod signed;
 
 pub use body::{MAX_CONTENT_TYPE, RecordBody};
+pub use error::RecordError;
 pub use headers::{HeaderBlock, HeaderError, MAX_HEADER_BYTES, MAX_HEADER_FIELDS};
 pub use signature::{RECORD_LABEL, RECORD_TAG};
-pub use signed::{MAX_RECORD, RecordError, RecordFields, SignedRecord, UnverifiedRecord};
+pub use signed::{MAX_RECORD, RecordFields, SignedRecord, UnverifiedRecord};
 
 pub(crate) use body::unfit_type;

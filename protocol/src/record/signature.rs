@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use sfv::{Dictionary, ListEntry, Parser};
 
 use crate::ids::KeyId;
-use crate::record::signed::RecordError;
+use crate::record::error::RecordError;
 
 /// Label of the signature in `Signature-Input` and `Signature`.
 pub const RECORD_LABEL: &str = "weir";

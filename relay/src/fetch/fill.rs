@@ -142,6 +142,7 @@ async fn transfer(
             Ok(whole) if entry.is_shareable() && !completed(&entry.body) => {
                 // Every piece was signed, so no other source has better ones.
                 tracing::error!(resource = %whole.hash.short(), "signed pieces do not make up the signed whole");
+                unregister();
                 entry.body.end(Ended::Failed("the pieces do not make up the signed whole".into()));
                 return;
             }
@@ -162,6 +163,7 @@ async fn transfer(
                 source = next;
             }
             None => {
+                // Whoever sees the failure and asks again must not find this fill still running.
                 unregister();
                 entry.body.end(Ended::Failed(error.to_string().into()));
                 return;

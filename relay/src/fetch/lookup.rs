@@ -245,6 +245,12 @@ impl Fetch {
         wanted: Wanted,
     ) -> Result<(watch::Receiver<Outcome>, bool), FetchError> {
         match self.0.fills.entry(key.hash()) {
+            Slot::Occupied(mut running) if is_broken(running.get()) => {
+                // A viewer whose body broke off asks again at once, while the broken fill is still being put away.
+                let outcome = self.start(key, hops, wanted, Some(key.hash()))?;
+                running.insert(outcome.clone());
+                Ok((outcome, true))
+            }
             Slot::Occupied(running) => Ok((running.get().clone(), false)),
             Slot::Vacant(slot) => {
                 let outcome = self.start(key, hops, wanted, Some(key.hash()))?;
@@ -264,9 +270,9 @@ impl Fetch {
     ) -> Result<watch::Receiver<Outcome>, FetchError> {
         let permit = self.0.permits.clone().try_acquire_owned().map_err(|_| FetchError::Overloaded)?;
         let (publish, outcome) = watch::channel(None);
-        let (inner, key) = (self.0.clone(), key.clone());
+        let (inner, key, own) = (self.0.clone(), key.clone(), outcome.clone());
         self.0.tasks.spawn(async move {
-            let done = Unregister { inner: &inner, hash: Mutex::new(registered) };
+            let done = Unregister { inner: &inner, own: Mutex::new(registered.map(|hash| (hash, own))) };
             fill::run(&inner, key, hops, wanted, publish, || done.now()).await;
             drop(done);
             drop(permit);
@@ -281,17 +287,25 @@ impl Fetch {
     }
 }
 
-/// Takes a fill out of the registry, once: by its end the place may be another fill's.
+/// Takes a fill out of the registry, unless its place is another fill's by now. After that only requesters listen to
+/// the fill.
 struct Unregister<'a> {
     inner: &'a Inner,
-    hash: Mutex<Option<ResourceHash>>,
+    own: Mutex<Option<(ResourceHash, watch::Receiver<Outcome>)>>,
 }
 
 impl Unregister<'_> {
     fn now(&self) {
-        if let Some(hash) = self.hash.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            self.inner.fills.remove(&hash);
+        if let Some((hash, own)) = self.own.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.inner.fills.remove_if(&hash, |_, running| running.same_channel(&own));
         }
+    }
+}
+
+fn is_broken(running: &watch::Receiver<Outcome>) -> bool {
+    match &*running.borrow() {
+        Some(Ok(served)) => matches!(served.entry.body.ended(), Some(Ended::Failed(_))),
+        _ => false,
     }
 }
 

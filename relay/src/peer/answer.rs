@@ -113,8 +113,8 @@ impl Answering<'_> {
         let fetched = match request.kind {
             RequestKind::Pass => return refused(RefusalReason::BadRequest, "this node passes no requests on"),
             RequestKind::Held => match self.fetch.held(&key).await {
-                Some(served) => Ok(served),
-                None => return refused(RefusalReason::UpstreamFailed, "not held"),
+                Some(served) if has_beyond(&served.entry, request.offset) => Ok(served),
+                _ => return refused(RefusalReason::UpstreamFailed, "not held"),
             },
             RequestKind::Get => {
                 let work = timeout(SOURCE_PATIENCE, self.fetch.get(&key, request.hops));
@@ -280,6 +280,16 @@ impl Answering<'_> {
         write_reply(send, &ReplyFrame::Record(record.to_wire())).await?;
         delivery.complete();
         Ok(())
+    }
+}
+
+/// True when there is something to send at once. Whoever asks for what is held has lost its own source; waiting for
+/// more with it could be waiting for the asker itself, whose bytes may be the ones that arrive here.
+fn has_beyond(entry: &Entry, offset: u64) -> bool {
+    match entry.body.ended() {
+        Some(Ended::Whole) => true,
+        Some(Ended::Failed(_)) => false,
+        None => entry.body.length() > offset,
     }
 }
 

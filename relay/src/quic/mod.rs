@@ -18,6 +18,7 @@ mod handshake;
 mod listener;
 mod muxer;
 mod punch;
+mod punches;
 mod shared;
 mod socket;
 mod stream;

@@ -14,7 +14,7 @@ use super::address::{for_sending, reachable};
 use super::announce::Announced;
 use super::error::DialError;
 use super::handshake::{Established, establish};
-use super::punch::Punches;
+use super::punches::Punches;
 use super::tls;
 
 /// QUIC needs a server name; libp2p certificates carry none, and "l" is what libp2p sends.

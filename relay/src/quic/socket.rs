@@ -19,7 +19,7 @@ use super::announce::Announced;
 use super::bulk::{BulkConnection, BulkDialer};
 use super::config::{QuicConfig, Tuning};
 use super::error::BindError;
-use super::punch::Punches;
+use super::punches::Punches;
 use super::shared::Shared;
 use super::tls;
 use super::transport::SwarmTransport;

@@ -19,10 +19,12 @@ mod meta;
 mod queue;
 mod reader;
 mod recover;
+mod shared;
 mod tiers;
 mod writer;
 
 pub use config::{DiskConfig, MIN_DISK_BYTES, StoreConfig};
 pub use error::StoreError;
 pub use events::{DiskOp, EvictReason, IntegrityStage, SkipReason, StoreEvents, Tier};
-pub use tiers::{Reverify, Store, Usage};
+pub use shared::Reverify;
+pub use tiers::{Store, Usage};

@@ -9,7 +9,7 @@ use super::{
     catalogue::Row,
     disk::{Disk, LOADS_AT_ONCE, Loaded},
     meta::Meta,
-    tiers::Shared,
+    shared::Shared,
 };
 use crate::object::{Entry, Growing};
 use std::{sync::Arc, time::Instant};

@@ -5,21 +5,14 @@ use super::{
     disk::Disk,
     memory::Memory,
     meta::{self, Vouched},
-    reader, recover, writer,
+    reader, recover,
+    shared::{Reverify, Shared},
+    writer,
 };
 use crate::object::{Ended, Entry};
 use std::sync::{Arc, atomic::Ordering};
 use tokio_util::sync::CancellationToken;
-use weir_protocol::{
-    ids::ResourceHash,
-    record::{SignedRecord, UnverifiedRecord},
-    resource::ResourceKey,
-    time::UnixMillis,
-};
-
-/// How a record that was read from disk becomes a verified one again: the key rings live elsewhere. `None` when it does
-/// not verify (now). It was verified before it was stored; a ring that has expired meanwhile is the caller's decision.
-pub type Reverify = Arc<dyn Fn(&UnverifiedRecord, &ResourceKey) -> Option<SignedRecord> + Send + Sync>;
+use weir_protocol::{ids::ResourceHash, time::UnixMillis};
 
 /// Bodies that wait for the disk writer may hold this many bytes (or one longest body, if that is more).
 const QUEUE_BYTES: u64 = 64 << 20;
@@ -45,14 +38,6 @@ pub struct Usage {
     pub queued_bytes: u64,
     /// Entries that wait for the disk writer.
     pub queued_entries: u64,
-}
-
-pub(super) struct Shared {
-    pub(super) memory: Memory,
-    pub(super) disk: Option<Disk>,
-    pub(super) reverify: Reverify,
-    pub(super) events: Arc<dyn StoreEvents>,
-    max_object: u64,
 }
 
 /// Keeps whole, shareable responses. Everything but [`Store::load`] and [`Store::open`] is free of I/O.

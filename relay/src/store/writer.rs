@@ -11,7 +11,7 @@ use super::{
     disk::Disk,
     index::{Change, MAX_CHANGES, MAX_PUT_BYTES},
     meta::{self, MAX_META, Vouched},
-    tiers::Shared,
+    shared::Shared,
 };
 use crate::object::Entry;
 use bytes::Bytes;

@@ -3,7 +3,7 @@
 
 use super::{
     super::{activity::Activity, exchange::Exchange},
-    endpoint::code,
+    code::code,
     port::Port,
     request,
 };

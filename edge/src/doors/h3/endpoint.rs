@@ -6,6 +6,7 @@ use super::{
         config::{DoorError, Limits, Transport},
         exchange::Exchange,
     },
+    code::code,
     connection,
 };
 use crate::{metrics::EdgeMetrics, tls::TlsHolder};
@@ -158,11 +159,6 @@ async fn serve(
         },
     };
     connection::serve(connection, activity, exchange, cancel).await;
-}
-
-/// An HTTP/3 error code for quinn.
-pub(super) fn code(code: Code) -> VarInt {
-    VarInt::from_u64(code.value()).expect("HTTP/3 error codes are below 2^62")
 }
 
 /// The QUIC settings for new connections, rebuilt when the certificate is swapped.

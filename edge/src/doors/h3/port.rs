@@ -6,7 +6,7 @@
 //! Invariant: no stream is read past its budget.
 
 use super::{
-    endpoint::code,
+    code::code,
     handle::{Budget, Handles, Outgoing, StreamHandle},
 };
 use bytes::{Buf, Bytes};

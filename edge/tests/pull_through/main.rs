@@ -1,0 +1,16 @@
+//! The pull-through edge as a whole, in one process: a scripted upstream, `Trusted<Upstream>`, the fetcher over the
+//! store, and the routes, asked directly and through real doors. Time is a clock that the tests set; what must wait
+//! waits at a gate.
+
+mod caching;
+mod disk;
+mod doors;
+mod edge;
+mod failures;
+mod passing;
+mod playlists;
+mod ranges;
+mod redirects;
+mod requests;
+mod sharing;
+mod upstream;
