@@ -11,8 +11,7 @@ network "$folder"
 # Started as root, nginx would work as another user, who cannot enter the temporary directory; hence `user`. It cannot
 # listen on port 0 either: a port below the ephemeral range is tried until one is free.
 front() {
-    local attempt
-    for attempt in {1..20}; do
+    for _ in {1..20}; do
         port=$((20000 + (RANDOM % 10000)))
         cat >"$scratch/nginx.conf" <<-END
 			daemon off;

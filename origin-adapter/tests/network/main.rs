@@ -9,7 +9,7 @@ mod liar;
 mod malice;
 mod membership;
 mod origin;
+mod outages;
 mod passing;
 mod relay;
 mod seen;
-mod outages;

@@ -17,9 +17,11 @@ use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, UNIX_EPOCH},
 };
-use weir_hls::{Bounds, MAX_BYTES, Playlist, Reference, ResourceKind, UriRole, read, resolve};
+use weir_hls::{Bounds, MAX_BYTES, Playlist, ResourceKind, UriRole, read, resolve};
 use weir_protocol::{
     freshness::{Freshness, Storage, Validators},
+    ids::PublisherId,
+    resource::ResourceKey,
     time::UnixMillis,
 };
 
@@ -166,7 +168,7 @@ impl<S: RawSource> Receiver<S> {
         headers.remove(header::CONTENT_ENCODING);
         let playlist = read(&text, &Bounds::default()).ok();
         if let Some(playlist) = &playlist {
-            self.learn_keys(path, playlist);
+            self.learn_keys(request.key.publisher, path, playlist);
         }
         let held = request.have.as_deref().and_then(|have| Some((have, have.body.joined()?)));
         if let (Some(Playlist::Media(new)), Some((have, old))) = (&playlist, &held)
@@ -241,15 +243,19 @@ impl<S: RawSource> Receiver<S> {
         }))
     }
 
-    fn learn_keys(&self, playlist_path: &str, playlist: &Playlist) {
+    fn learn_keys(&self, publisher: PublisherId, playlist_path: &str, playlist: &Playlist) {
         let found = playlist.uris().iter().filter(|uri| matches!(uri.role, UriRole::Key | UriRole::SessionKey));
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         for uri in found {
-            let Some(Reference::SameOrigin { path, query }) = resolve(playlist_path, &uri.uri) else { continue };
-            let path = match query {
-                Some(query) => format!("{path}?{query}"),
-                None => path,
+            // A key that is named with a host may be this origin's own: then it is asked for here by its path.
+            let Some(key) = resolve(playlist_path, &uri.uri) else { continue };
+            let target = match key.query() {
+                Some(query) => format!("{}?{query}", key.path()),
+                None => key.path().to_owned(),
             };
+            // In the form that requests are brought to, whatever spelling the playlist uses.
+            let Ok(key) = ResourceKey::parse(publisher, &target) else { continue };
+            let path = key.path_and_query();
             if keys.known.insert(path.clone()) {
                 keys.order.push_back(path);
             }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::demo::origin::boxes::{self, BoxError};
+use crate::demo::origin::boxes;
+use crate::demo::origin::error::ClipError;
 use crate::demo::origin::fragment::Fragment;
 use crate::demo::origin::track::{Track, read_tracks};
 
@@ -21,20 +22,6 @@ const EMBEDDED: [(&str, &[u8]); 3] = [
     ("540p", include_bytes!("../clip/540p.mp4")),
     ("720p", include_bytes!("../clip/720p.mp4")),
 ];
-
-/// The clip is not what the origin needs. With the embedded clip this is a fault of the build.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(crate) enum ClipError {
-    /// A box is malformed.
-    #[error(transparent)]
-    Box(#[from] BoxError),
-    /// Something required is not there.
-    #[error("the clip has no {0}")]
-    Missing(&'static str),
-    /// The file is sound but not laid out for looping.
-    #[error("the clip cannot loop: {0}")]
-    Layout(&'static str),
-}
 
 /// All renditions of the clip.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use crate::demo::origin::boxes::{self, BoxAt, BoxError};
-use crate::demo::origin::clip::ClipError;
+use crate::demo::origin::error::ClipError;
 
 /// `tfhd` flags that announce optional fields before the default sample duration, and that field itself.
 const TFHD_BASE_DATA_OFFSET: u32 = 0x01;

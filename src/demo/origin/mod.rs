@@ -17,6 +17,7 @@ mod boxes;
 mod calendar;
 mod clip;
 mod conditions;
+mod error;
 mod fragment;
 mod playlist;
 mod programme;

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::demo::origin::boxes::{self, BoxAt};
-use crate::demo::origin::clip::ClipError;
+use crate::demo::origin::error::ClipError;
 
 /// Bytes of a visual sample entry before its child boxes (ISO/IEC 14496-12 §12.1.3), and where the size stands.
 const VISUAL_ENTRY: usize = 78;
