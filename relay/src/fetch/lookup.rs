@@ -200,10 +200,16 @@ impl Fetch {
         self.fetch(key, 0, Wanted::Refresh).await
     }
 
-    /// What is in memory and may be served although it is stale, because no source answered in time.
+    /// What is in memory and may be served, stale if need be, because no source answered in time.
     pub fn stale(&self, key: &ResourceKey) -> Option<Served> {
-        let entry = self.0.store.get(&key.hash()).filter(|entry| entry.usable_on_error(self.0.clock.now()))?;
-        let served = Served { entry, how: How::StaleIfError };
+        let now = self.0.clock.now();
+        let entry = self.0.store.get(&key.hash())?;
+        let how = match (entry.is_fresh(now), entry.usable_on_error(now)) {
+            (true, _) => How::Hit,
+            (false, true) => How::StaleIfError,
+            (false, false) => return None,
+        };
+        let served = Served { entry, how };
         self.0.observer.served(&served.entry, served.how);
         Some(served)
     }

@@ -12,7 +12,8 @@ use http::header::{
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
-use crate::demo::origin::clip::{Clip, ClipError, Rendition, fnv1a};
+use crate::demo::origin::clip::{Clip, Rendition, fnv1a};
+use crate::demo::origin::error::ClipError;
 use crate::demo::origin::conditions::{Validators, Verdict, judge};
 use crate::demo::origin::playlist;
 use crate::demo::origin::programme::{Channel, Film};
