@@ -5,6 +5,7 @@ use std::{fs, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
+    task::JoinSet,
     time::timeout,
 };
 use weir_relay::{
@@ -73,16 +74,16 @@ async fn everywhere(upstream: &Upstream, adapter: &Adapter, edge: &Edge, round: 
         adapter.address("admin"),
     ];
     let hello = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\0\0garbage";
+    // Many at a time: some are answered only by silence.
+    let mut exchanges = JoinSet::new();
     for address in &tcp_ports {
-        for sent in [
-            &bytes(5000, round)[..],
-            &[0; 5000],
-            &hello,
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\0\0garbage",
-            b"\r\n\r\n\r\n",
-        ] {
-            let line = tcp(address, sent).await;
-            assert!(!line.contains(" 200 ") && !line.contains(" 500 "), "{address}: {line}");
+        for sent in [&bytes(5000, round)[..], &[0; 5000], &hello, preface, b"\r\n\r\n\r\n"] {
+            let (address, sent) = (address.clone(), sent.to_vec());
+            exchanges.spawn(async move {
+                let line = tcp(&address, &sent).await;
+                assert!(!line.contains(" 200 ") && !line.contains(" 500 "), "{address}: {line}");
+            });
         }
     }
     for address in [&tcp_ports[0], &tcp_ports[2], &tcp_ports[3], &tcp_ports[4]] {
@@ -93,9 +94,15 @@ async fn everywhere(upstream: &Upstream, adapter: &Adapter, edge: &Edge, round: 
             (head("/a.ts", &many), "431"),
             (head(&format!("/{}", "p".repeat(20_000)), ""), "414"),
         ] {
-            let line = tcp(address, &sent).await;
-            assert!(line.is_empty() || line.contains(expected), "{address}: {line}");
+            let address = address.clone();
+            exchanges.spawn(async move {
+                let line = tcp(&address, &sent).await;
+                assert!(line.is_empty() || line.contains(expected), "{address}: {line}");
+            });
         }
+    }
+    while let Some(done) = exchanges.join_next().await {
+        done.unwrap();
     }
     for target in [
         "/../../etc/passwd",
@@ -122,7 +129,7 @@ async fn everywhere(upstream: &Upstream, adapter: &Adapter, edge: &Edge, round: 
     assert!(passed_on.is_empty(), "{passed_on:?}");
     let ranges = [
         ("bytes=18446744073709551615-", "416"),
-        ("bytes=99999999999999999999999-", "200"),
+        ("bytes=99999999999999999999999-", "416"),
         ("bytes=5-1", "200"),
         ("bytes=-0", "416"),
         ("bytes=-18446744073709551615", "206"),

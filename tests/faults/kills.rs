@@ -152,7 +152,9 @@ async fn the_adapter_dies_and_relays_go_on_with_what_they_hold() {
     adapter.kill9();
     let killed = Instant::now();
     let gone = until("the live playlist to end", async || {
+        let asked = killed.elapsed();
         let reply = other.get("/live.m3u8").await;
+        eprintln!("MEASURE {asked:?} -> {:?} {} age={} cache={} {}", killed.elapsed(), reply.status, reply.header("age"), reply.header("cache-status"), if reply.status == 404 { reply.text() } else { String::new() });
         if reply.status == 200 {
             // What is still served is not made younger than it is.
             assert!(killed.elapsed() < Duration::from_secs(4), "a frozen playlist is served");
@@ -161,6 +163,7 @@ async fn the_adapter_dies_and_relays_go_on_with_what_they_hold() {
         Some(reply)
     })
     .await;
+    eprintln!("MEASURE gone after {:?}", killed.elapsed());
     assert_eq!(gone.status, 404);
     // Also what only the other relay holds, and though the adapter has to be given up first.
     for n in 0..4 {

@@ -84,7 +84,7 @@ async fn a_door_serves_misses_and_hits_with_their_length() {
 
 #[tokio::test]
 async fn a_door_cuts_a_body_off_that_its_source_does_not_finish() {
-    let open = Open::with(Setup::patience(50)).await;
+    let open = Open::with(Setup::patience(250)).await;
     let origin = open.edge.origin.clone();
     origin.always(
         "/stalls.ts",

@@ -114,7 +114,7 @@ async fn a_head_that_does_not_come_ends_by_the_upstreams_limit() {
 
 #[tokio::test]
 async fn no_first_byte_in_time_is_404_for_players_and_504_for_others() {
-    let edge = Edge::with(Setup::patience(50)).await;
+    let edge = Edge::with(Setup::patience(250)).await;
     for (path, status) in [("/1.ts", 404), ("/v.m3u8", 404), ("/a.vtt", 404), ("/page", 504)] {
         for (what, reply) in [
             ("head", Reply::ok("late").after(Step::Hang)),
@@ -131,18 +131,19 @@ async fn no_first_byte_in_time_is_404_for_players_and_504_for_others() {
 
 #[tokio::test]
 async fn no_first_byte_in_time_falls_back_to_a_stale_copy() {
-    let edge = Edge::with(Setup::patience(50)).await;
-    for (path, slow) in [
+    let edge = Edge::with(Setup::patience(250)).await;
+    let cases = [
         ("/head.ts", Reply::ok("late").after(Step::Hang)),
         ("/body.ts", Reply::steps(1000, vec![Step::Hang])),
         ("/cut.ts", Reply::steps(1000, vec![])),
-    ] {
+    ];
+    for (still_filling, (path, slow)) in cases.into_iter().enumerate() {
         edge.origin.on(path, move |_, n| match n {
             0 => Reply::ok("copy").with("cache-control", "max-age=10, stale-if-error=100"),
             _ => slow.clone(),
         });
         edge.get(path).await.is("fwd=uri-miss", "copy");
-        edge.idle().await;
+        edge.idle_but(still_filling).await;
         edge.advance(11_000);
         edge.get(path).await.is("hit; ttl=-1; detail=stale-if-error", "copy");
     }
@@ -152,7 +153,7 @@ async fn no_first_byte_in_time_falls_back_to_a_stale_copy() {
 async fn a_body_that_stands_still_after_its_headers_is_reset() {
     for setup in [
         // The viewer's patience ends first, or the upstream's limit does.
-        Setup::patience(50),
+        Setup::patience(250),
         Setup {
             idle_timeout: Duration::from_millis(50),
             ..Setup::default()
@@ -173,7 +174,7 @@ async fn a_body_that_stands_still_after_its_headers_is_reset() {
 
 #[tokio::test]
 async fn a_body_without_a_length_that_stands_still_is_reset() {
-    let edge = Edge::with(Setup::patience(50)).await;
+    let edge = Edge::with(Setup::patience(250)).await;
     edge.origin
         .always("/1.ts", Reply::chunked(vec![Step::Send(noise(1000)), Step::Hang]));
     let got = edge.get("/1.ts").await;

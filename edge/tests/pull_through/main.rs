@@ -1,6 +1,7 @@
 //! The pull-through edge as a whole, in one process: a scripted upstream, `Trusted<Upstream>`, the fetcher over the
 //! store, and the routes, asked directly and through real doors. Time is a clock that the tests set; what must wait
 //! waits at a gate.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod caching;
 mod disk;

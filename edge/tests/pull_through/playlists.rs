@@ -115,7 +115,7 @@ async fn a_frozen_playlist_is_not_served_once_the_upstream_fails() {
             Reply::ok("").after(Step::Hang)
         }
     });
-    let impatient = Edge::over(edge.origin.clone(), edge.stop().await.1, Setup::patience(50));
+    let impatient = Edge::over(edge.origin.clone(), edge.stop().await.1, Setup::patience(250));
     impatient.get("/v.m3u8").await.is("fwd=uri-miss", live(3));
     impatient.idle().await;
     impatient.advance(TARGET);
@@ -203,7 +203,7 @@ async fn the_first_viewer_of_a_subtitle_gets_it_compressed_too() {
 
 #[tokio::test]
 async fn a_slow_subtitle_is_sent_plain_rather_than_late() {
-    let edge = Edge::with(Setup::patience(100)).await;
+    let edge = Edge::with(Setup::patience(250)).await;
     let open = gate();
     let steps = vec![
         Step::Send("WEBVTT\n".into()),

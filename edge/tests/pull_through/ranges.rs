@@ -193,10 +193,10 @@ async fn a_range_of_a_growing_object_of_unknown_length_is_answered_whole() {
 
 #[tokio::test]
 async fn patience_is_for_a_source_that_stands_still_not_for_one_that_is_on_its_way() {
-    let edge = Edge::with(Setup::patience(200)).await;
+    let edge = Edge::with(Setup::patience(500)).await;
     let bytes = noise(2000);
     // The range's first byte comes after several times the patience, but the source never pauses for so long.
-    let pause = Duration::from_millis(40);
+    let pause = Duration::from_millis(60);
     let steps = bytes
         .chunks(100)
         .flat_map(|piece| [Step::Send(bytes.slice_ref(piece)), Step::Sleep(pause)]);

@@ -153,6 +153,9 @@ async fn those_who_joined_a_failing_fill_compete_again() {
             got.is("", "good");
         }
     }
-    assert!(failed <= 1, "nobody is refused but the one whose own fill failed: {failed}");
+    assert!(
+        failed <= 1,
+        "nobody is refused but the one whose own fill failed: {failed}"
+    );
     assert_eq!(edge.origin.count("/1.ts"), 2);
 }

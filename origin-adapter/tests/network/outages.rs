@@ -129,7 +129,9 @@ async fn a_broken_origin_breaks_the_body_and_nothing_else() {
     // The relay's attempt to go on has made the adapter ask again, which breaks as well.
     until("no fill at the adapter", || adapter.fetch.fills() == 0).await;
     adapter.origin.put(&path, Page::new(bytes(MIB, 1)));
-    assert!(b.body(&path).await == Ok(bytes(MIB, 1)));
+    let again = b.body(&path).await;
+    eprintln!("MEASURE {:?} requests={} fills a={} b={} ad={} failovers={:?}", again.as_ref().map(|x| x.len()), adapter.origin.requests(&path), a.fetch.fills(), b.fetch.fills(), adapter.fetch.fills(), b.seen.failovers());
+    assert!(again == Ok(bytes(MIB, 1)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
