@@ -2,11 +2,7 @@
 //! 78 configuration (after sysexits.h). Every failure is one line that names what, where, and what to do.
 
 use std::{fmt, io, process::ExitCode};
-use weir_edge::{
-    doors::DoorError,
-    routes::SiteError,
-    tls::TlsError,
-};
+use weir_edge::{doors::DoorError, routes::SiteError, tls::TlsError};
 use weir_origin::{folder::FolderError, keys::PublisherKeysError};
 use weir_relay::{
     node::{IdentityError, JoinError, PeerSideError},
@@ -84,7 +80,9 @@ impl From<PeerSideError> for Failure {
                 PORT_BUSY,
                 format!("UDP {address} is in use by another program; stop it or choose another peer address (--peer)"),
             ),
-            PeerSideError::Bind(BindError::Io { address, source }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            PeerSideError::Bind(BindError::Io { address, source })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
                 Self::new(PERMISSION, format!("no permission to listen on UDP {address}; choose a port above 1023"))
             }
             PeerSideError::Bind(BindError::Io { address, source }) => {

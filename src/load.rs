@@ -138,20 +138,12 @@ async fn run_raw(args: RawArgs) -> anyhow::Result<ExitCode> {
         None => Trust::System,
     };
     let config = raw::Config {
-        url: args
-            .url
-            .parse()
-            .with_context(|| format!("while reading the URL {}", args.url))?,
+        url: args.url.parse().with_context(|| format!("while reading the URL {}", args.url))?,
         client: client::Config {
             protocol: args.http,
             trust,
             connect: args.connect,
-            timeouts: Timeouts {
-                connect: wait,
-                head: wait,
-                body_idle: wait,
-                total: wait,
-            },
+            timeouts: Timeouts { connect: wait, head: wait, body_idle: wait, total: wait },
         },
         connections: args.connections,
         streams: args.streams,
@@ -178,18 +170,11 @@ async fn run_raw(args: RawArgs) -> anyhow::Result<ExitCode> {
         report => report?,
     };
     if args.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&report).context("while writing the report")?
-        );
+        println!("{}", serde_json::to_string_pretty(&report).context("while writing the report")?);
     } else {
         print!("{report}");
     }
-    Ok(if report.is_clean() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn run_impair(args: ImpairArgs) -> anyhow::Result<ExitCode> {
@@ -198,21 +183,13 @@ async fn run_impair(args: ImpairArgs) -> anyhow::Result<ExitCode> {
     config.udp = both || args.udp;
     config.tcp = both || args.tcp;
     config.up = LinkConfig::new(args.delay_up.unwrap_or(args.delay), args.loss_up.unwrap_or(args.loss))?;
-    config.down = LinkConfig::new(
-        args.delay_down.unwrap_or(args.delay),
-        args.loss_down.unwrap_or(args.loss),
-    )?;
+    config.down = LinkConfig::new(args.delay_down.unwrap_or(args.delay), args.loss_down.unwrap_or(args.loss))?;
     config.seed = args.seed;
-    let proxy = Impairment::bind(config)
-        .await
-        .with_context(|| format!("while listening on {}", args.listen))?;
+    let proxy = Impairment::bind(config).await.with_context(|| format!("while listening on {}", args.listen))?;
     println!("listening on {}, to {}", proxy.local_addr(), args.to);
     interrupted().await;
     let counts = proxy.shutdown().await;
-    println!(
-        "{}",
-        serde_json::to_string(&counts).context("while writing the counts")?
-    );
+    println!("{}", serde_json::to_string(&counts).context("while writing the counts")?);
     Ok(ExitCode::SUCCESS)
 }
 

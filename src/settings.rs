@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 /// Reads a TOML file. A missing file and an unknown key are errors; the text names the line.
 pub(crate) fn read<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, Failure> {
     let Some(path) = path else { return Ok(T::default()) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(CONFIGURATION, format!("cannot read configuration {}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::new(CONFIGURATION, format!("cannot read configuration {}: {error}", path.display()))
+    })?;
     toml::from_str(&text)
         .map_err(|error| Failure::new(CONFIGURATION, format!("{}: {}", path.display(), error.to_string().trim_end())))
 }

@@ -75,28 +75,14 @@ impl<'a> Iterator for Attributes<'a> {
             let at = self.at + 1;
             self.at = at + length + 1;
             let clean = self.skip_past_comma();
-            let attribute = Attribute {
-                name,
-                value: &inner[..length],
-                quoted: true,
-                at,
-            };
+            let attribute = Attribute { name, value: &inner[..length], quoted: true, at };
             return Some(if clean { Ok(attribute) } else { Err(Junk) });
         }
         let at = self.at;
         let end = rest.find(',').unwrap_or(rest.len());
         let value = rest[..end].trim_end_matches([' ', '\t']);
         self.at = (at + end + 1).min(self.list.len());
-        Some(if value.contains('"') {
-            Err(Junk)
-        } else {
-            Ok(Attribute {
-                name,
-                value,
-                quoted: false,
-                at,
-            })
-        })
+        Some(if value.contains('"') { Err(Junk) } else { Ok(Attribute { name, value, quoted: false, at }) })
     }
 }
 
@@ -121,10 +107,7 @@ mod tests {
         Attributes::new(list)
             .map(|item| {
                 item.map(|attribute| {
-                    assert_eq!(
-                        &list[attribute.at..attribute.at + attribute.value.len()],
-                        attribute.value
-                    );
+                    assert_eq!(&list[attribute.at..attribute.at + attribute.value.len()], attribute.value);
                     (attribute.name, attribute.value)
                 })
             })

@@ -38,32 +38,25 @@ pub(crate) enum Kind<'a> {
 /// Splits at LF; a CR before it belongs to the ending.
 pub(crate) fn lines(input: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let mut at = 0;
-    input
-        .split_inclusive(|&byte| byte == b'\n')
-        .enumerate()
-        .map(move |(index, whole)| {
-            let mut start = at;
-            at += whole.len();
-            let mut text = whole;
-            if index == 0
-                && let Some(rest) = text.strip_prefix(BOM)
-            {
-                text = rest;
-                start += BOM.len();
-            }
-            while let [b' ' | b'\t', rest @ ..] = text {
-                text = rest;
-                start += 1;
-            }
-            while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = text {
-                text = rest;
-            }
-            Line {
-                number: index + 1,
-                start,
-                text,
-            }
-        })
+    input.split_inclusive(|&byte| byte == b'\n').enumerate().map(move |(index, whole)| {
+        let mut start = at;
+        at += whole.len();
+        let mut text = whole;
+        if index == 0
+            && let Some(rest) = text.strip_prefix(BOM)
+        {
+            text = rest;
+            start += BOM.len();
+        }
+        while let [b' ' | b'\t', rest @ ..] = text {
+            text = rest;
+            start += 1;
+        }
+        while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = text {
+            text = rest;
+        }
+        Line { number: index + 1, start, text }
+    })
 }
 
 impl<'a> Line<'a> {
@@ -84,16 +77,8 @@ impl<'a> Line<'a> {
             return Kind::Uri(text);
         };
         match tag.split_once(':') {
-            Some((name, value)) => Kind::Tag {
-                name,
-                value,
-                value_at: self.start + 1 + name.len() + 1,
-            },
-            None => Kind::Tag {
-                name: tag,
-                value: "",
-                value_at: self.start + self.text.len(),
-            },
+            Some((name, value)) => Kind::Tag { name, value, value_at: self.start + 1 + name.len() + 1 },
+            None => Kind::Tag { name: tag, value: "", value_at: self.start + self.text.len() },
         }
     }
 }
@@ -110,10 +95,7 @@ mod tests {
     fn endings_blanks_and_the_byte_order_mark_stay_outside() {
         let input = "\u{feff}#EXTM3U\r\n\r\n  a.ts \t\r\n# note\n#EXT-X-KEY:METHOD=NONE\nlast";
         let found: Vec<_> = lines(input.as_bytes()).collect();
-        assert_eq!(
-            found.iter().map(|line| line.number).collect::<Vec<_>>(),
-            [1, 2, 3, 4, 5, 6]
-        );
+        assert_eq!(found.iter().map(|line| line.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
         for line in &found {
             assert_eq!(&input.as_bytes()[line.start..line.start + line.text.len()], line.text);
         }
@@ -121,19 +103,11 @@ mod tests {
         assert_eq!(
             kinds(input),
             [
-                Kind::Tag {
-                    name: "EXTM3U",
-                    value: "",
-                    value_at: 10
-                },
+                Kind::Tag { name: "EXTM3U", value: "", value_at: 10 },
                 Kind::Blank,
                 Kind::Uri("a.ts"),
                 Kind::Comment,
-                Kind::Tag {
-                    name: "EXT-X-KEY",
-                    value: "METHOD=NONE",
-                    value_at: input.find("METHOD").unwrap_or(0)
-                },
+                Kind::Tag { name: "EXT-X-KEY", value: "METHOD=NONE", value_at: input.find("METHOD").unwrap_or(0) },
                 Kind::Uri("last"),
             ]
         );

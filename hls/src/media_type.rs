@@ -64,12 +64,7 @@ const EXTENSIONS: &[(&str, &str, ResourceKind)] = &[
 ];
 
 /// Types that servers send for files they do not know: they say nothing.
-const MEANINGLESS: &[&str] = &[
-    "application/octet-stream",
-    "binary/octet-stream",
-    "text/plain",
-    "application/unknown",
-];
+const MEANINGLESS: &[&str] = &["application/octet-stream", "binary/octet-stream", "text/plain", "application/unknown"];
 
 /// The types of HLS playlists (section 4 and section 10 name two; players accept all of these).
 const PLAYLIST_TYPES: &[&str] = &[
@@ -131,11 +126,7 @@ fn by_content_type(value: &str) -> Option<ResourceKind> {
     }
     let top = essence.split('/').next()?;
     let is_media = ["video", "audio"].iter().any(|known| known.eq_ignore_ascii_case(top));
-    Some(if is_media || essence.eq_ignore_ascii_case("application/mp4") {
-        Segment
-    } else {
-        Other
-    })
+    Some(if is_media || essence.eq_ignore_ascii_case("application/mp4") { Segment } else { Other })
 }
 
 #[cfg(test)]
@@ -144,10 +135,7 @@ mod tests {
 
     #[test]
     fn extensions() {
-        assert_eq!(
-            media_type("/live/master.M3U8?tok=a.ts"),
-            Some("application/vnd.apple.mpegurl")
-        );
+        assert_eq!(media_type("/live/master.M3U8?tok=a.ts"), Some("application/vnd.apple.mpegurl"));
         assert_eq!(media_type("/a.b/seg-00001.m4s"), Some("video/mp4"));
         assert_eq!(media_type("/a/seg.ts#t"), Some("video/mp2t"));
         assert_eq!(media_type("/k/enc.key"), Some("application/octet-stream"));
@@ -178,10 +166,7 @@ mod tests {
     #[test]
     fn the_table_names_each_extension_once() {
         for (index, (extension, ..)) in EXTENSIONS.iter().enumerate() {
-            assert!(
-                EXTENSIONS[index + 1..].iter().all(|(other, ..)| other != extension),
-                "{extension}"
-            );
+            assert!(EXTENSIONS[index + 1..].iter().all(|(other, ..)| other != extension), "{extension}");
         }
     }
 }

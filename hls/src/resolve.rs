@@ -74,14 +74,9 @@ pub fn resolve(base_path: &str, reference: &str) -> Option<Reference> {
         return None;
     }
     let (scheme, rest) = match scheme_of(reference) {
-        Some((name, rest)) => (
-            Some(
-                ["http", "https"]
-                    .into_iter()
-                    .find(|known| known.eq_ignore_ascii_case(name))?,
-            ),
-            rest,
-        ),
+        Some((name, rest)) => {
+            (Some(["http", "https"].into_iter().find(|known| known.eq_ignore_ascii_case(name))?), rest)
+        }
         None => (None, reference),
     };
     let (written, query) = match rest.split_once('?') {
@@ -95,12 +90,7 @@ pub fn resolve(base_path: &str, reference: &str) -> Option<Reference> {
             return None;
         }
         let (authority, path) = (authority.to_ascii_lowercase(), normalise(path));
-        return Some(Reference::Absolute {
-            scheme,
-            authority,
-            path,
-            query,
-        });
+        return Some(Reference::Absolute { scheme, authority, path, query });
     }
     if scheme.is_some() {
         return None;
@@ -121,9 +111,7 @@ pub fn resolve(base_path: &str, reference: &str) -> Option<Reference> {
 fn scheme_of(reference: &str) -> Option<(&str, &str)> {
     let (name, rest) = reference.split_once(':')?;
     let is_scheme = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     is_scheme.then_some((name, rest))
 }
 
@@ -159,10 +147,8 @@ fn dots(segment: &str) -> usize {
     let mut rest = segment;
     let mut count = 0;
     while !rest.is_empty() {
-        let Some(after) = rest
-            .strip_prefix('.')
-            .or_else(|| rest.strip_prefix("%2e"))
-            .or_else(|| rest.strip_prefix("%2E"))
+        let Some(after) =
+            rest.strip_prefix('.').or_else(|| rest.strip_prefix("%2e")).or_else(|| rest.strip_prefix("%2E"))
         else {
             return 0;
         };
@@ -237,11 +223,7 @@ mod tests {
             ("https://G:8443/a/../b?c#d", "https://g:8443/b?c"),
         ] {
             let expected = if expected == "//g" { "//g/" } else { expected };
-            assert_eq!(
-                resolved("/b/c/d;p?q", reference).as_deref(),
-                Some(expected),
-                "{reference}"
-            );
+            assert_eq!(resolved("/b/c/d;p?q", reference).as_deref(), Some(expected), "{reference}");
         }
     }
 
@@ -255,26 +237,14 @@ mod tests {
 
     #[test]
     fn encodes_as_a_browser_does() {
-        assert_eq!(
-            resolved("/a/p.m3u8", "ä b%20c.ts?x=\"1\"").as_deref(),
-            Some("/a/%C3%A4%20b%20c.ts?x=%221%22")
-        );
+        assert_eq!(resolved("/a/p.m3u8", "ä b%20c.ts?x=\"1\"").as_deref(), Some("/a/%C3%A4%20b%20c.ts?x=%221%22"));
     }
 
     #[test]
     fn nothing_to_fetch() {
-        for reference in [
-            "",
-            "  ",
-            "#f",
-            "data:,x",
-            "skd://key",
-            "urn:a",
-            "{$base}/x.ts",
-            "http:x",
-            "http:///x",
-            "a\tb",
-        ] {
+        for reference in
+            ["", "  ", "#f", "data:,x", "skd://key", "urn:a", "{$base}/x.ts", "http:x", "http:///x", "a\tb"]
+        {
             assert_eq!(resolved("/a/p.m3u8", reference), None, "{reference}");
         }
         assert_eq!(resolved("a/p.m3u8", "x.ts"), None);

@@ -118,11 +118,7 @@ mod tests {
         });
         assert_eq!(
             seen,
-            [
-                (UriRole::Variant, "v".to_owned()),
-                (UriRole::Segment, "s".to_owned()),
-                (UriRole::Key, "k".to_owned())
-            ]
+            [(UriRole::Variant, "v".to_owned()), (UriRole::Segment, "s".to_owned()), (UriRole::Key, "k".to_owned())]
         );
         assert_eq!(out, text.replace("\"k\"", "\"K\"").as_bytes());
     }

@@ -61,10 +61,7 @@ const ATTRIBUTES: &[(&str, &str, UriRole)] = &[
 impl UriRole {
     /// Whether the URI names a playlist.
     pub fn is_playlist(self) -> bool {
-        matches!(
-            self,
-            Self::Variant | Self::Rendition | Self::IFrame | Self::RenditionReport | Self::Asset
-        )
+        matches!(self, Self::Variant | Self::Rendition | Self::IFrame | Self::RenditionReport | Self::Asset)
     }
 
     /// Whether the URI names media that a player of this playlist fetches: a segment, a part or an initialisation
@@ -135,19 +132,10 @@ pub(crate) fn visit<'a>(input: &'a [u8], mut f: impl FnMut(Spot<'a>)) {
     for line in lines(input) {
         match line.kind() {
             Kind::Uri(uri) => {
-                let role = if after_stream_inf {
-                    UriRole::Variant
-                } else {
-                    UriRole::Segment
-                };
+                let role = if after_stream_inf { UriRole::Variant } else { UriRole::Segment };
                 after_stream_inf = false;
                 if !is_data(uri) {
-                    f(Spot {
-                        role,
-                        form: Form::Line,
-                        range: line.start..line.start + uri.len(),
-                        uri,
-                    });
+                    f(Spot { role, form: Form::Line, range: line.start..line.start + uri.len(), uri });
                 }
             }
             Kind::Tag { name, value, value_at } => {
@@ -156,9 +144,8 @@ pub(crate) fn visit<'a>(input: &'a [u8], mut f: impl FnMut(Spot<'a>)) {
                     continue;
                 }
                 for found in Attributes::new(value).flatten() {
-                    let Some((.., role)) = ATTRIBUTES
-                        .iter()
-                        .find(|(tag, attribute, _)| *tag == name && *attribute == found.name)
+                    let Some((.., role)) =
+                        ATTRIBUTES.iter().find(|(tag, attribute, _)| *tag == name && *attribute == found.name)
                     else {
                         continue;
                     };
@@ -168,12 +155,7 @@ pub(crate) fn visit<'a>(input: &'a [u8], mut f: impl FnMut(Spot<'a>)) {
                     let start = value_at + found.at;
                     let form = if found.quoted { Form::Quoted } else { Form::Bare };
                     let range = start..start + found.value.len();
-                    f(Spot {
-                        role: *role,
-                        form,
-                        range,
-                        uri: found.value,
-                    });
+                    f(Spot { role: *role, form, range, uri: found.value });
                 }
             }
             Kind::Blank | Kind::Comment | Kind::Opaque => {}
@@ -198,13 +180,7 @@ mod tests {
             assert_eq!(&input[spot.range.clone()], spot.uri);
             seen.push((spot.role, spot.form, spot.uri));
         });
-        assert_eq!(
-            seen,
-            [
-                (UriRole::Map, Form::Quoted, "i,1.mp4"),
-                (UriRole::Segment, Form::Line, "seg.m4s")
-            ]
-        );
+        assert_eq!(seen, [(UriRole::Map, Form::Quoted, "i,1.mp4"), (UriRole::Segment, Form::Line, "seg.m4s")]);
     }
 
     #[test]

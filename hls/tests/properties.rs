@@ -132,20 +132,11 @@ fn any_text() -> impl Strategy<Value = Vec<u8>> {
 
 /// What must hold of whatever was read.
 fn check(playlist: &Playlist) -> Result<(), TestCaseError> {
-    let with = |role: UriRole| {
-        playlist
-            .uris()
-            .iter()
-            .filter(move |listed| listed.role == role)
-            .map(|listed| &listed.uri)
-    };
+    let with =
+        |role: UriRole| playlist.uris().iter().filter(move |listed| listed.role == role).map(|listed| &listed.uri);
     match playlist {
         Playlist::Media(media) => {
-            let read = media
-                .segments
-                .iter()
-                .map(|segment| &segment.uri)
-                .filter(|uri| !uri.starts_with("data:"));
+            let read = media.segments.iter().map(|segment| &segment.uri).filter(|uri| !uri.starts_with("data:"));
             let listed = with(UriRole::Segment).filter(|uri| !uri.starts_with("data:"));
             prop_assert!(read.eq(listed), "m3u8-rs and the line reader agree on the segments");
             let numbers = media.segments.iter().map(|segment| segment.media_sequence);
@@ -154,19 +145,10 @@ fn check(playlist: &Playlist) -> Result<(), TestCaseError> {
             for range in media.segments.iter().filter_map(|segment| segment.byte_range) {
                 prop_assert!(range.offset.checked_add(range.length) == Some(range.end()));
             }
-            let _ = (
-                media.duration(),
-                media.is_live(),
-                media.position().last_sequence(),
-                media.position().to_string(),
-            );
+            let _ = (media.duration(), media.is_live(), media.position().last_sequence(), media.position().to_string());
         }
         Playlist::Multivariant(list) => {
-            let read = list
-                .variants
-                .iter()
-                .map(|variant| &variant.uri)
-                .filter(|uri| !uri.starts_with("data:"));
+            let read = list.variants.iter().map(|variant| &variant.uri).filter(|uri| !uri.starts_with("data:"));
             let listed = with(UriRole::Variant).filter(|uri| !uri.starts_with("data:"));
             prop_assert!(read.eq(listed), "m3u8-rs and the line reader agree on the variants");
             prop_assert!(list.variants.iter().all(|variant| !variant.uri.is_empty()));

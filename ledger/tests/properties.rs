@@ -24,19 +24,13 @@ fn recursive(leaves: &[LeafHash]) -> NodeHash {
 }
 
 fn root(leaves: &[LeafHash]) -> RootHash {
-    if leaves.is_empty() {
-        RootHash::of_empty_tree()
-    } else {
-        recursive(leaves).into()
-    }
+    if leaves.is_empty() { RootHash::of_empty_tree() } else { recursive(leaves).into() }
 }
 
 fn trees() -> impl Strategy<Value = Vec<LeafHash>> {
     // The salt makes the leaves differ from tree to tree, the number makes them differ within one.
     (any::<[u8; 8]>(), 1..=MAX_LEAVES).prop_map(|(salt, count)| {
-        (0..count as u64)
-            .map(|number| LeafHash::of(&[salt, number.to_be_bytes()].concat()))
-            .collect()
+        (0..count as u64).map(|number| LeafHash::of(&[salt, number.to_be_bytes()].concat())).collect()
     })
 }
 

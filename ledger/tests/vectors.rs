@@ -89,37 +89,22 @@ fn root(leaves: &[LeafHash], size: u64) -> RootHash {
 
 fn run(leaves: &[LeafHash], tree: &Tree) {
     for vector in &tree.roots {
-        assert_eq!(
-            root(leaves, vector.size).to_string(),
-            vector.root,
-            "size {}",
-            vector.size
-        );
+        assert_eq!(root(leaves, vector.size).to_string(), vector.root, "size {}", vector.size);
     }
     for vector in &tree.inclusion {
         let path = nodes(&vector.path);
         let leaf: LeafHash = vector.leaf.parse().unwrap();
         assert_eq!(leaf, leaves[vector.index as usize]);
-        assert_eq!(
-            prove_inclusion(&leaves[..vector.size as usize], vector.index).unwrap(),
-            path
-        );
+        assert_eq!(prove_inclusion(&leaves[..vector.size as usize], vector.index).unwrap(), path);
         let size = TreeSize::new(vector.size);
-        assert_eq!(
-            verify_inclusion(leaf, vector.index, size, root(leaves, vector.size), &path),
-            Ok(())
-        );
+        assert_eq!(verify_inclusion(leaf, vector.index, size, root(leaves, vector.size), &path), Ok(()));
     }
     for vector in &tree.consistency {
         let proof = nodes(&vector.proof);
         let (old, new) = (TreeSize::new(vector.old), TreeSize::new(vector.new));
         assert_eq!(prove_consistency(&leaves[..vector.new as usize], old).unwrap(), proof);
         let roots = (root(leaves, vector.old), root(leaves, vector.new));
-        assert_eq!(
-            verify_consistency(old, roots.0, new, roots.1, &proof),
-            Ok(()),
-            "{old} to {new}"
-        );
+        assert_eq!(verify_consistency(old, roots.0, new, roots.1, &proof), Ok(()), "{old} to {new}");
     }
 }
 
@@ -127,31 +112,21 @@ fn run(leaves: &[LeafHash], tree: &Tree) {
 fn the_known_tree() {
     let known = vectors().known;
     let leaves: Vec<_> = known.inputs.iter().map(|hex| LeafHash::of(&bytes(hex))).collect();
-    assert_eq!(
-        (leaves.len(), known.tree.inclusion.len(), known.tree.consistency.len()),
-        (8, 36, 45)
-    );
+    assert_eq!((leaves.len(), known.tree.inclusion.len(), known.tree.consistency.len()), (8, 36, 45));
     run(&leaves, &known.tree);
 }
 
 #[test]
 fn the_numbered_tree() {
     let numbered = vectors().numbered;
-    let leaves: Vec<_> = (0..numbered.leaves)
-        .map(|number| LeafHash::of(number.to_string().as_bytes()))
-        .collect();
+    let leaves: Vec<_> = (0..numbered.leaves).map(|number| LeafHash::of(number.to_string().as_bytes())).collect();
     assert_eq!((numbered.tree.inclusion.len(), numbered.tree.consistency.len()), (8, 8));
     run(&leaves, &numbered.tree);
 }
 
 #[test]
 fn the_published_numbers() {
-    let leaves: Vec<_> = vectors()
-        .known
-        .inputs
-        .iter()
-        .map(|hex| LeafHash::of(&bytes(hex)))
-        .collect();
+    let leaves: Vec<_> = vectors().known.inputs.iter().map(|hex| LeafHash::of(&bytes(hex))).collect();
     let roots = [
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -164,11 +139,7 @@ fn the_published_numbers() {
         "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
     ];
     for (size, expected) in roots.into_iter().enumerate() {
-        assert_eq!(
-            root(&leaves, size as u64),
-            RootHash::from_bytes(hash(expected)),
-            "size {size}"
-        );
+        assert_eq!(root(&leaves, size as u64), RootHash::from_bytes(hash(expected)), "size {size}");
     }
 
     let leaf_1 = "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7";
@@ -188,11 +159,7 @@ fn the_published_numbers() {
         (2, 3, path(&[roots[2]])),
         (1, 5, path(&[roots[1], from_2_to_4, leaf_4])),
     ] {
-        assert_eq!(
-            prove_inclusion(&leaves[..size], index),
-            Ok(expected),
-            "leaf {index} of {size}"
-        );
+        assert_eq!(prove_inclusion(&leaves[..size], index), Ok(expected), "leaf {index} of {size}");
     }
     for (old, new, expected) in [
         (1, 1, path(&[])),
@@ -201,10 +168,6 @@ fn the_published_numbers() {
         (2, 5, path(&[from_2_to_4, leaf_4])),
         (6, 7, path(&[from_4_to_6, leaf_6, from_0_to_4])),
     ] {
-        assert_eq!(
-            prove_consistency(&leaves[..new], TreeSize::new(old)),
-            Ok(expected),
-            "{old} to {new}"
-        );
+        assert_eq!(prove_consistency(&leaves[..new], TreeSize::new(old)), Ok(expected), "{old} to {new}");
     }
 }

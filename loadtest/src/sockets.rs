@@ -12,9 +12,8 @@ const BUFFER_BYTES: usize = 4 << 20;
 /// Binds a non-blocking UDP socket; the kernel may grant smaller buffers than [`BUFFER_BYTES`].
 pub(crate) fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if let Err(error) = socket
-        .set_recv_buffer_size(BUFFER_BYTES)
-        .and_then(|()| socket.set_send_buffer_size(BUFFER_BYTES))
+    if let Err(error) =
+        socket.set_recv_buffer_size(BUFFER_BYTES).and_then(|()| socket.set_send_buffer_size(BUFFER_BYTES))
     {
         tracing::debug!(%error, "kernel refused larger UDP buffers");
     }

@@ -65,7 +65,8 @@ impl Folder {
         let Some((path, metadata)) = self.find(&request.path_and_query).await else {
             return Ok(empty(StatusCode::NOT_FOUND, HeaderMap::new()));
         };
-        let unreadable = |error: io::Error| SourceError::BadResponse(format!("cannot read {}: {error}", path.display()));
+        let unreadable =
+            |error: io::Error| SourceError::BadResponse(format!("cannot read {}: {error}", path.display()));
         let modified = metadata.modified().map_err(unreadable)?;
         let headers = describe(&path, metadata.len(), modified);
         let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok());

@@ -270,9 +270,8 @@ impl Growth {
     fn chunk(&mut self, payload: Bytes) -> Result<Event, SourceError> {
         self.builder.update(&payload);
         self.sha256.update(&payload);
-        let signed =
-            SignedChunk::sign(self.resource, self.about.generation, self.offset, &payload, self.signer.key())
-                .map_err(|error| SourceError::Corrupt(error.to_string()))?;
+        let signed = SignedChunk::sign(self.resource, self.about.generation, self.offset, &payload, self.signer.key())
+            .map_err(|error| SourceError::Corrupt(error.to_string()))?;
         self.offset += payload.len() as u64;
         VerifiedChunk::signed(&signed, payload)
             .map(Event::Data)

@@ -60,10 +60,7 @@ pub(crate) fn decode_canonical<'b, T: Decode<'b, ()> + Encode<()>>(bytes: &'b [u
 /// Refuses inputs that exceed a bound before anything parses them.
 pub(crate) fn check_length(bytes: &[u8], max: usize) -> Result<(), CborError> {
     if bytes.len() > max {
-        return Err(CborError::TooLong {
-            length: bytes.len(),
-            max,
-        });
+        return Err(CborError::TooLong { length: bytes.len(), max });
     }
     Ok(())
 }

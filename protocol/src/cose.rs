@@ -71,12 +71,7 @@ impl<'b> UnverifiedSign1<'b> {
         if protected_header(kid) != protected || envelope(protected, payload, &signature) != bytes {
             return Err(CborError::NotCanonical.into());
         }
-        Ok(Self {
-            kid,
-            payload,
-            protected,
-            signature,
-        })
+        Ok(Self { kid, payload, protected, signature })
     }
 
     /// Checks the signature (strictly: no small-order keys, no second encodings) and hands out the payload.
@@ -103,11 +98,7 @@ fn shape(what: &str) -> CoseError {
 
 fn protected_header(kid: KeyId) -> Vec<u8> {
     write(|e| {
-        e.map(2)?
-            .i64(HEADER_ALG)?
-            .i64(ALG_EDDSA)?
-            .i64(HEADER_KID)?
-            .bytes(&kid.0)?;
+        e.map(2)?.i64(HEADER_ALG)?.i64(ALG_EDDSA)?.i64(HEADER_KID)?.bytes(&kid.0)?;
         Ok(())
     })
 }
@@ -115,23 +106,14 @@ fn protected_header(kid: KeyId) -> Vec<u8> {
 /// RFC 9052 section 4.4.
 fn sig_structure(protected: &[u8], context: &str, payload: &[u8]) -> Vec<u8> {
     write(|e| {
-        e.array(4)?
-            .str("Signature1")?
-            .bytes(protected)?
-            .bytes(context.as_bytes())?
-            .bytes(payload)?;
+        e.array(4)?.str("Signature1")?.bytes(protected)?.bytes(context.as_bytes())?.bytes(payload)?;
         Ok(())
     })
 }
 
 fn envelope(protected: &[u8], payload: &[u8], signature: &[u8; 64]) -> Vec<u8> {
     write(|e| {
-        e.tag(Tag::new(TAG_SIGN1))?
-            .array(4)?
-            .bytes(protected)?
-            .map(0)?
-            .bytes(payload)?
-            .bytes(signature)?;
+        e.tag(Tag::new(TAG_SIGN1))?.array(4)?.bytes(protected)?.map(0)?.bytes(payload)?.bytes(signature)?;
         Ok(())
     })
 }
@@ -157,10 +139,7 @@ mod tests {
         let message = sign(&key, "weir/test/1", b"payload");
         let parsed = UnverifiedSign1::parse(&message).unwrap();
         assert_eq!(parsed.verify(&public, "weir/test/1").unwrap(), b"payload");
-        assert!(matches!(
-            parsed.verify(&public, "weir/test/2"),
-            Err(CoseError::BadSignature(_))
-        ));
+        assert!(matches!(parsed.verify(&public, "weir/test/2"), Err(CoseError::BadSignature(_))));
         for position in 0..message.len() {
             for bit in 0..8 {
                 let mut mutated = message.clone();

@@ -88,11 +88,7 @@ impl PublisherId {
 
 impl fmt::Display for PublisherId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{PUBLISHER_PREFIX}{}",
-            BASE32_NOPAD.encode(&self.0).to_ascii_lowercase()
-        )
+        write!(f, "{PUBLISHER_PREFIX}{}", BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
     }
 }
 
@@ -104,9 +100,7 @@ impl FromStr for PublisherId {
         if digits.len() != 52 || digits.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(IdError::Publisher);
         }
-        let bytes = BASE32_NOPAD
-            .decode(digits.to_ascii_uppercase().as_bytes())
-            .map_err(|_| IdError::Publisher)?;
+        let bytes = BASE32_NOPAD.decode(digits.to_ascii_uppercase().as_bytes()).map_err(|_| IdError::Publisher)?;
         bytes.try_into().map(Self).map_err(|_| IdError::Publisher)
     }
 }
@@ -153,11 +147,7 @@ impl FromStr for RelayId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let peer = PeerId::from_str(text).map_err(|_| IdError::Relay)?;
-        if peer.to_base58() == text {
-            Ok(Self(peer))
-        } else {
-            Err(IdError::Relay)
-        }
+        if peer.to_base58() == text { Ok(Self(peer)) } else { Err(IdError::Relay) }
     }
 }
 
@@ -169,9 +159,7 @@ impl<C> Encode<C> for RelayId {
 
 impl<'b, C> Decode<'b, C> for RelayId {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, DecodeError> {
-        PeerId::from_bytes(d.bytes()?)
-            .map(Self)
-            .map_err(|_| DecodeError::message("not a PeerId"))
+        PeerId::from_bytes(d.bytes()?).map(Self).map_err(|_| DecodeError::message("not a PeerId"))
     }
 }
 
@@ -275,10 +263,7 @@ macro_rules! bytes_in_cbor {
         impl<'b, C> Decode<'b, C> for $name {
             fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, DecodeError> {
                 let bytes = d.bytes()?;
-                bytes
-                    .try_into()
-                    .map(Self)
-                    .map_err(|_| DecodeError::message("an id of the wrong length"))
+                bytes.try_into().map(Self).map_err(|_| DecodeError::message("an id of the wrong length"))
             }
         }
     };
@@ -304,9 +289,7 @@ macro_rules! text_in_serde_and_debug {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?
-                    .parse()
-                    .map_err(serde::de::Error::custom)
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
             }
         }
     };
@@ -338,10 +321,7 @@ mod tests {
 
     #[test]
     fn unsigned_namespaces_differ() {
-        assert_ne!(
-            PublisherId::unsigned("https://a.example"),
-            PublisherId::unsigned("https://b.example")
-        );
+        assert_ne!(PublisherId::unsigned("https://a.example"), PublisherId::unsigned("https://b.example"));
     }
 
     #[test]

@@ -130,23 +130,14 @@ impl SessionClaims {
     /// [`TokenError::BadClaim`] or [`TokenError::TooLong`] if an edge would refuse the token.
     pub fn sign(&self, key: &SigningKey) -> Result<String, TokenError> {
         self.check()?;
-        let header = Header {
-            alg: EDDSA.to_owned(),
-            typ: Some(TYPE.to_owned()),
-            kid: Some(key.key_id()),
-            crit: None,
-        };
+        let header = Header { alg: EDDSA.to_owned(), typ: Some(TYPE.to_owned()), kid: Some(key.key_id()), crit: None };
         let mut token = encode_json(&header)?;
         token.push('.');
         token.push_str(&encode_json(self)?);
         let signature = key.sign_raw(token.as_bytes());
         token.push('.');
         token.push_str(&BASE64URL_NOPAD.encode(&signature));
-        if token.len() > MAX_TOKEN {
-            Err(TokenError::TooLong)
-        } else {
-            Ok(token)
-        }
+        if token.len() > MAX_TOKEN { Err(TokenError::TooLong) } else { Ok(token) }
     }
 
     /// Whether the session may fetch this path: the prefix itself, or anything below it. A prefix `/film` covers
@@ -178,11 +169,7 @@ impl SessionClaims {
             Some(Confirmation::Jkt(thumbprint)) => is_32_bytes(thumbprint),
             Some(Confirmation::Jwk(key)) => key.kty == "OKP" && key.crv == "Ed25519" && is_32_bytes(&key.x),
         };
-        if confirmed {
-            Ok(())
-        } else {
-            Err(TokenError::BadClaim("cnf"))
-        }
+        if confirmed { Ok(()) } else { Err(TokenError::BadClaim("cnf")) }
     }
 }
 
@@ -219,16 +206,9 @@ impl UnverifiedToken {
         let kid = header.kid.ok_or(TokenError::Malformed)?;
         let claims: SessionClaims = decode_json(claims)?;
         claims.check()?;
-        let signature = BASE64URL_NOPAD
-            .decode(signature.as_bytes())
-            .map_err(|_| TokenError::Malformed)?;
+        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| TokenError::Malformed)?;
         let signature = signature.try_into().map_err(|_| TokenError::Malformed)?;
-        Ok(Self {
-            kid,
-            claims,
-            signed: signed.to_owned(),
-            signature,
-        })
+        Ok(Self { kid, claims, signed: signed.to_owned(), signature })
     }
 
     /// The key that should have signed it: `KeyRing::key(token.kid(), now)`.
@@ -276,9 +256,7 @@ impl std::fmt::Debug for UnverifiedToken {
 }
 
 fn is_32_bytes(text: &str) -> bool {
-    BASE64URL_NOPAD
-        .decode(text.as_bytes())
-        .is_ok_and(|bytes| bytes.len() == 32)
+    BASE64URL_NOPAD.decode(text.as_bytes()).is_ok_and(|bytes| bytes.len() == 32)
 }
 
 fn encode_json<T: Serialize>(value: &T) -> Result<String, TokenError> {
@@ -287,9 +265,7 @@ fn encode_json<T: Serialize>(value: &T) -> Result<String, TokenError> {
 }
 
 fn decode_json<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, TokenError> {
-    let json = BASE64URL_NOPAD
-        .decode(part.as_bytes())
-        .map_err(|_| TokenError::Malformed)?;
+    let json = BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| TokenError::Malformed)?;
     serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)
 }
 
@@ -322,20 +298,13 @@ mod tests {
     fn a_token_is_valid_in_its_time_for_its_key() {
         let key = SigningKey::from_bytes(&[5; 32]);
         let token = UnverifiedToken::parse(&claims().sign(&key).unwrap()).unwrap();
-        let at = |secs| {
-            token
-                .clone()
-                .verify(&key.verifying_key(), UnixMillis::from_secs(secs), 1000)
-        };
+        let at = |secs| token.clone().verify(&key.verifying_key(), UnixMillis::from_secs(secs), 1000);
         assert_eq!(at(1500).unwrap(), claims());
         assert!(at(999).is_ok() && at(2000).is_ok(), "within the skew");
         assert_eq!(at(998), Err(TokenError::NotYetValid));
         assert_eq!(at(2001), Err(TokenError::Expired));
         let other = SigningKey::from_bytes(&[6; 32]).verifying_key();
-        assert_eq!(
-            token.clone().verify(&other, UnixMillis::from_secs(1500), 0),
-            Err(TokenError::BadSignature)
-        );
+        assert_eq!(token.clone().verify(&other, UnixMillis::from_secs(1500), 0), Err(TokenError::BadSignature));
     }
 
     #[test]
@@ -352,33 +321,18 @@ mod tests {
         let token = claims().sign(&SigningKey::from_bytes(&[5; 32])).unwrap();
         let rest = token.split_once('.').unwrap().1;
         for (header, error) in [
-            (
-                r#"{"alg":"none","kid":"0000000000000000"}"#,
-                TokenError::RefusedAlgorithm,
-            ),
-            (
-                r#"{"alg":"HS256","kid":"0000000000000000"}"#,
-                TokenError::RefusedAlgorithm,
-            ),
+            (r#"{"alg":"none","kid":"0000000000000000"}"#, TokenError::RefusedAlgorithm),
+            (r#"{"alg":"HS256","kid":"0000000000000000"}"#, TokenError::RefusedAlgorithm),
             (r#"{"alg":"ES256","kid":"0000000000000000"}"#, TokenError::Unsupported),
             (r#"{"alg":"EdDSA"}"#, TokenError::Malformed),
-            (
-                r#"{"alg":"EdDSA","kid":"0000000000000000","crit":["x"]}"#,
-                TokenError::Malformed,
-            ),
+            (r#"{"alg":"EdDSA","kid":"0000000000000000","crit":["x"]}"#, TokenError::Malformed),
         ] {
             let forged = format!("{}.{rest}", BASE64URL_NOPAD.encode(header.as_bytes()));
             assert_eq!(UnverifiedToken::parse(&forged).err(), Some(error), "{header}");
         }
-        assert_eq!(
-            UnverifiedToken::parse(&"a".repeat(4097)).err(),
-            Some(TokenError::TooLong)
-        );
+        assert_eq!(UnverifiedToken::parse(&"a".repeat(4097)).err(), Some(TokenError::TooLong));
         let mut escaping = claims();
         escaping.prefix = "/a/../b".into();
-        assert_eq!(
-            escaping.sign(&SigningKey::from_bytes(&[5; 32])),
-            Err(TokenError::BadClaim("prefix"))
-        );
+        assert_eq!(escaping.sign(&SigningKey::from_bytes(&[5; 32])), Err(TokenError::BadClaim("prefix")));
     }
 }

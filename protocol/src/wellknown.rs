@@ -114,32 +114,18 @@ impl WellKnown {
     pub fn to_json(&self) -> Result<Vec<u8>, WellKnownError> {
         self.check()?;
         let json = serde_json::to_vec_pretty(self)?;
-        if json.len() > MAX_WELL_KNOWN {
-            Err(WellKnownError::TooLarge)
-        } else {
-            Ok(json)
-        }
+        if json.len() > MAX_WELL_KNOWN { Err(WellKnownError::TooLarge) } else { Ok(json) }
     }
 
     fn check(&self) -> Result<(), WellKnownError> {
         let fit = |ok: bool, member: &'static str| {
-            if ok {
-                Ok(())
-            } else {
-                Err(WellKnownError::OutOfBounds(member))
-            }
+            if ok { Ok(()) } else { Err(WellKnownError::OutOfBounds(member)) }
         };
         fit(is_publisher_name(&self.name), "name")?;
-        fit(
-            self.hosts.len() <= MAX_HOSTS && self.hosts.iter().all(|host| is_text(host)),
-            "hosts",
-        )?;
+        fit(self.hosts.len() <= MAX_HOSTS && self.hosts.iter().all(|host| is_text(host)), "hosts")?;
         fit(self.keys.len() <= MAX_KEY_LIST, "keys")?;
         fit(self.adapter.is_fit(), "adapter")?;
-        fit(
-            self.bootstrap.len() <= MAX_PEERS && self.bootstrap.iter().all(PeerInfo::is_fit),
-            "bootstrap",
-        )
+        fit(self.bootstrap.len() <= MAX_PEERS && self.bootstrap.iter().all(PeerInfo::is_fit), "bootstrap")
     }
 }
 
@@ -190,10 +176,7 @@ mod tests {
             name: "demo".into(),
             hosts: vec!["video.example".into()],
             keys: vec![1, 2, 3],
-            adapter: PeerInfo {
-                relay,
-                addresses: vec!["/ip4/127.0.0.1/udp/4433/quic-v1".into()],
-            },
+            adapter: PeerInfo { relay, addresses: vec!["/ip4/127.0.0.1/udp/4433/quic-v1".into()] },
             bootstrap: vec![],
             policy: Policy::default(),
         }
@@ -205,10 +188,7 @@ mod tests {
         assert_eq!(WellKnown::parse(&json).unwrap(), document());
         let mut value: serde_json::Value = serde_json::from_slice(&json).unwrap();
         value["later"] = true.into();
-        assert_eq!(
-            WellKnown::parse(&serde_json::to_vec(&value).unwrap()).unwrap(),
-            document()
-        );
+        assert_eq!(WellKnown::parse(&serde_json::to_vec(&value).unwrap()).unwrap(), document());
         value["version"] = 2.into();
         let newer = serde_json::to_vec(&value).unwrap();
         assert!(matches!(WellKnown::parse(&newer), Err(WellKnownError::Version(2))));
@@ -219,10 +199,7 @@ mod tests {
         for name in ["", "weir", "..", ".well-known", "a/b", "A", &"a".repeat(64)] {
             let mut document = document();
             document.name = name.to_owned();
-            assert!(
-                matches!(document.to_json(), Err(WellKnownError::OutOfBounds("name"))),
-                "{name}"
-            );
+            assert!(matches!(document.to_json(), Err(WellKnownError::OutOfBounds("name"))), "{name}");
         }
     }
 }

@@ -18,35 +18,16 @@ fn frames() -> Vec<ReplyFrame> {
     let chunk = SignedChunk::sign(key().hash(), Generation(42), 0, BODY, &signing()).unwrap();
     vec![
         ReplyFrame::Wait,
-        ReplyFrame::Head {
-            head: head().to_wire(),
-            age_ms: 5,
-        },
-        ReplyFrame::Chunk {
-            signature: chunk.bytes().clone(),
-            payload: Bytes::from_static(BODY),
-        },
+        ReplyFrame::Head { head: head().to_wire(), age_ms: 5 },
+        ReplyFrame::Chunk { signature: chunk.bytes().clone(), payload: Bytes::from_static(BODY) },
         ReplyFrame::Record(record().to_wire()),
-        ReplyFrame::Whole {
-            record: record().to_wire(),
-            age_ms: 6,
-            offset: 16384,
-        },
+        ReplyFrame::Whole { record: record().to_wire(), age_ms: 6, offset: 16384 },
         ReplyFrame::Parent([9; 64]),
         ReplyFrame::Leaf(Bytes::from_static(BODY)),
         ReplyFrame::Leaf(Bytes::new()),
-        ReplyFrame::NotModified {
-            record: record().to_wire(),
-            age_ms: 7,
-        },
-        ReplyFrame::Refused {
-            reason: RefusalReason::Overloaded,
-            detail: "later".into(),
-        },
-        ReplyFrame::Failed {
-            reason: RefusalReason::Other(999),
-            detail: String::new(),
-        },
+        ReplyFrame::NotModified { record: record().to_wire(), age_ms: 7 },
+        ReplyFrame::Refused { reason: RefusalReason::Overloaded, detail: "later".into() },
+        ReplyFrame::Failed { reason: RefusalReason::Other(999), detail: String::new() },
     ]
 }
 

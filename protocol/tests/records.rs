@@ -30,17 +30,10 @@ fn a_verified_record_equals_the_signed_one() {
 
 #[test]
 fn content_encoding_is_covered() {
-    let body = RecordBody {
-        content_encoding: Some("gzip".into()),
-        content_type: None,
-        ..record_body()
-    };
+    let body = RecordBody { content_encoding: Some("gzip".into()), content_type: None, ..record_body() };
     let record = SignedRecord::sign(body, headers(), &signing(), NOW).unwrap();
     assert!(
-        record
-            .fields()
-            .signature_input
-            .starts_with("weir=(\"content-encoding\" \"repr-digest\" \"weir-record\");")
+        record.fields().signature_input.starts_with("weir=(\"content-encoding\" \"repr-digest\" \"weir-record\");")
     );
     assert_eq!(verify(record.to_wire()).unwrap(), record);
     let mut stripped = record.to_wire();
@@ -63,15 +56,9 @@ fn another_resource_publisher_or_header_block_is_refused() {
     let other = ResourceKey::parse(root().publisher_id(), "/other").unwrap();
     let error = record().to_wire().verify(&ring(), &other, NOW).unwrap_err();
     assert_eq!(error, RecordError::WrongResource(Box::new(key())));
-    assert!(matches!(
-        head().to_wire().verify(&ring(), &other, NOW),
-        Err(HeadError::WrongResource(_))
-    ));
+    assert!(matches!(head().to_wire().verify(&ring(), &other, NOW), Err(HeadError::WrongResource(_))));
 
-    let stranger = ResourceKey {
-        publisher: RootKey::from_bytes(&[9; 32]).publisher_id(),
-        ..key()
-    };
+    let stranger = ResourceKey { publisher: RootKey::from_bytes(&[9; 32]).publisher_id(), ..key() };
     let error = record().to_wire().verify(&ring(), &stranger, NOW).unwrap_err();
     assert!(matches!(error, RecordError::Keys(KeyError::WrongPublisher(_))));
 
@@ -80,19 +67,12 @@ fn another_resource_publisher_or_header_block_is_refused() {
     assert_eq!(verify(wire), Err(RecordError::WrongHeaders));
     let mut wire = head().to_wire();
     wire.headers = HeaderBlock::default();
-    assert!(matches!(
-        wire.verify(&ring(), &key(), NOW),
-        Err(HeadError::WrongHeaders)
-    ));
+    assert!(matches!(wire.verify(&ring(), &key(), NOW), Err(HeadError::WrongHeaders)));
 }
 
 #[test]
 fn keys_sign_only_in_their_time() {
-    let sign_at = |at| {
-        SignedRecord::sign(record_body(), headers(), &signing(), at)
-            .unwrap()
-            .to_wire()
-    };
+    let sign_at = |at| SignedRecord::sign(record_body(), headers(), &signing(), at).unwrap().to_wire();
     let unknown = || Err(RecordError::UnknownKey(signing().key_id()));
     assert!(verify(sign_at(NOW.minus_ms(1000))).is_ok());
     assert_eq!(verify(sign_at(NOW.minus_ms(3000))), unknown());
@@ -111,19 +91,11 @@ fn a_key_that_left_the_list_is_revoked() {
     let publisher = root().publisher_id();
     let successor = KeyEntry::new(&SigningKey::from_bytes(&[7; 32]), NOW, NOW.plus_ms(DAY));
     let issued = NOW.plus_ms(1);
-    let list = SigningKeyList {
-        publisher,
-        issued,
-        expires: NOW.plus_ms(DAY),
-        keys: vec![successor],
-    };
+    let list = SigningKeyList { publisher, issued, expires: NOW.plus_ms(DAY), keys: vec![successor] };
     let ring = KeyRing::verify(publisher, &list.sign(&root()).unwrap(), NOW).unwrap();
     let error = record().to_wire().verify(&ring, &key(), NOW).unwrap_err();
     assert_eq!(error, RecordError::UnknownKey(signing().key_id()));
-    assert!(matches!(
-        head().to_wire().verify(&ring, &key(), NOW),
-        Err(HeadError::UnknownKey(_))
-    ));
+    assert!(matches!(head().to_wire().verify(&ring, &key(), NOW), Err(HeadError::UnknownKey(_))));
 }
 
 #[test]
@@ -132,19 +104,10 @@ fn what_fields_cannot_carry_is_not_signed() {
     let mut body = record_body();
     body.validators.etag = Some("\"é\"".into());
     assert_eq!(sign(body), RecordError::UnfitText("etag"));
-    let body = RecordBody {
-        content_type: Some("text/html\r\nx: y".into()),
-        ..record_body()
-    };
+    let body = RecordBody { content_type: Some("text/html\r\nx: y".into()), ..record_body() };
     assert_eq!(sign(body), RecordError::UnfitText("content-type"));
-    let body = RecordBody {
-        generation: Generation(Generation::MAX.0 + 1),
-        ..record_body()
-    };
+    let body = RecordBody { generation: Generation(Generation::MAX.0 + 1), ..record_body() };
     assert_eq!(sign(body), RecordError::OutOfRange("generation"));
-    let body = RecordBody {
-        status: 100,
-        ..record_body()
-    };
+    let body = RecordBody { status: 100, ..record_body() };
     assert_eq!(sign(body), RecordError::OutOfRange("status"));
 }

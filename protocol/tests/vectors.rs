@@ -32,9 +32,7 @@ fn unhex(value: &Value) -> Vec<u8> {
 }
 
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/vectors")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)
 }
 
 fn stored(name: &str) -> Value {
@@ -96,9 +94,7 @@ fn resource_keys() -> Value {
     .into_iter()
     .map(|input| {
         let key = ResourceKey::parse(publisher, input).unwrap();
-        let variant = key
-            .clone()
-            .with_variant(Some(VariantKey::new("accept-encoding=br").unwrap()));
+        let variant = key.clone().with_variant(Some(VariantKey::new("accept-encoding=br").unwrap()));
         json!({
             "input": input, "path": key.path.as_str(), "query": key.query.as_ref().map(|q| q.as_str()),
             "path_and_query": key.path_and_query(), "cbor": hex(minicbor::to_vec(&key).unwrap()),
@@ -181,30 +177,14 @@ fn control_frames() -> Vec<(&'static str, ControlFrame)> {
         addresses: vec!["192.0.2.1:4433".into(), "[2001:db8::1]:4433".into()],
         region: "eu".into(),
     };
-    let members = Members {
-        publisher: root().publisher_id(),
-        epoch: 7,
-        members: vec![member],
-    };
+    let members = Members { publisher: root().publisher_id(), epoch: 7, members: vec![member] };
     vec![
-        (
-            "hello",
-            ControlFrame::Hello(Hello {
-                version: 1,
-                features: vec!["push".into()],
-                agent: "weir/0.1.0".into(),
-            }),
-        ),
+        ("hello", ControlFrame::Hello(Hello { version: 1, features: vec!["push".into()], agent: "weir/0.1.0".into() })),
         ("members", ControlFrame::Members(members)),
         ("keys", ControlFrame::Keys { bytes: key_list() }),
         ("ping", ControlFrame::Ping(7)),
         ("pong", ControlFrame::Pong(7)),
-        (
-            "goodbye",
-            ControlFrame::Goodbye {
-                reason: "draining".into(),
-            },
-        ),
+        ("goodbye", ControlFrame::Goodbye { reason: "draining".into() }),
         ("unknown optional", ControlFrame::Unknown { kind: 0x8123 }),
     ]
 }
@@ -221,17 +201,8 @@ fn requests() -> Vec<(&'static str, Request)> {
     let mut pass = Request::get(&key());
     pass.kind = RequestKind::Pass;
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-    pass.pass = Some(PassRequest {
-        method: "POST".into(),
-        headers,
-        body_length: 2,
-    });
-    vec![
-        ("get", Request::get(&key())),
-        ("resume", resume),
-        ("revalidate", revalidate),
-        ("pass", pass),
-    ]
+    pass.pass = Some(PassRequest { method: "POST".into(), headers, body_length: 2 });
+    vec![("get", Request::get(&key())), ("resume", resume), ("revalidate", revalidate), ("pass", pass)]
 }
 
 fn replies() -> Vec<(&'static str, ReplyFrame)> {
@@ -239,46 +210,15 @@ fn replies() -> Vec<(&'static str, ReplyFrame)> {
     let record = record().to_wire();
     vec![
         ("wait", ReplyFrame::Wait),
-        (
-            "head",
-            ReplyFrame::Head {
-                head: head().to_wire(),
-                age_ms: 5,
-            },
-        ),
-        (
-            "chunk",
-            ReplyFrame::Chunk {
-                signature: chunk.bytes().clone(),
-                payload: Bytes::from_static(BODY),
-            },
-        ),
+        ("head", ReplyFrame::Head { head: head().to_wire(), age_ms: 5 }),
+        ("chunk", ReplyFrame::Chunk { signature: chunk.bytes().clone(), payload: Bytes::from_static(BODY) }),
         ("record", ReplyFrame::Record(record.clone())),
-        (
-            "whole",
-            ReplyFrame::Whole {
-                record: record.clone(),
-                age_ms: 6,
-                offset: 16_384,
-            },
-        ),
+        ("whole", ReplyFrame::Whole { record: record.clone(), age_ms: 6, offset: 16_384 }),
         ("parent", ReplyFrame::Parent([9; 64])),
         ("leaf", ReplyFrame::Leaf(Bytes::from_static(BODY))),
         ("not modified", ReplyFrame::NotModified { record, age_ms: 7 }),
-        (
-            "refused",
-            ReplyFrame::Refused {
-                reason: RefusalReason::Overloaded,
-                detail: "later".into(),
-            },
-        ),
-        (
-            "failed",
-            ReplyFrame::Failed {
-                reason: RefusalReason::UpstreamTimeout,
-                detail: "origin".into(),
-            },
-        ),
+        ("refused", ReplyFrame::Refused { reason: RefusalReason::Overloaded, detail: "later".into() }),
+        ("failed", ReplyFrame::Failed { reason: RefusalReason::UpstreamTimeout, detail: "origin".into() }),
     ]
 }
 
@@ -318,11 +258,7 @@ fn claims() -> SessionClaims {
         nbf: Some(NOW.as_secs()),
         iat: Some(NOW.as_secs()),
         max_bytes: Some(4_000_000_000),
-        cnf: Some(Confirmation::Jwk(OkpKey {
-            kty: "OKP".into(),
-            crv: "Ed25519".into(),
-            x,
-        })),
+        cnf: Some(Confirmation::Jwk(OkpKey { kty: "OKP".into(), crv: "Ed25519".into(), x })),
         relays: vec![relay()],
         usage: TokenUse::Viewer,
     }
@@ -361,11 +297,7 @@ fn write() {
         return;
     }
     for (name, make) in VECTORS {
-        std::fs::write(
-            path(name),
-            format!("{}\n", serde_json::to_string_pretty(&make()).unwrap()),
-        )
-        .unwrap();
+        std::fs::write(path(name), format!("{}\n", serde_json::to_string_pretty(&make()).unwrap())).unwrap();
     }
 }
 
@@ -381,10 +313,7 @@ fn stored_ids_parse() {
     let ids = stored("ids.json");
     let publisher: PublisherId = ids["publisher"]["text"].as_str().unwrap().parse().unwrap();
     assert_eq!(publisher.as_bytes().as_slice(), unhex(&ids["publisher"]["public"]));
-    assert_eq!(
-        ids["relay"]["text"].as_str().unwrap().parse::<RelayId>().unwrap(),
-        relay()
-    );
+    assert_eq!(ids["relay"]["text"].as_str().unwrap().parse::<RelayId>().unwrap(), relay());
     let key_id: KeyId = ids["signing_key"]["key_id"].as_str().unwrap().parse().unwrap();
     assert_eq!(key_id, signing().key_id());
     for invalid in ids["invalid_publishers"].as_array().unwrap() {
@@ -401,18 +330,12 @@ fn stored_signed_messages_verify() {
 
     let vector = stored("record.json");
     let expected = ResourceKey::parse(publisher, vector["path_and_query"].as_str().unwrap()).unwrap();
-    let record = UnverifiedRecord::decode(&unhex(&vector["wire"]))
-        .unwrap()
-        .verify(&ring, &expected, now)
-        .unwrap();
+    let record = UnverifiedRecord::decode(&unhex(&vector["wire"])).unwrap().verify(&ring, &expected, now).unwrap();
     assert_eq!(record.signature_base(), vector["signature_base"].as_str().unwrap());
     assert_eq!(&record, &common::record());
 
     let vector = stored("head.json");
-    let head = UnverifiedHead::decode(&unhex(&vector["wire"]))
-        .unwrap()
-        .verify(&ring, &expected, now)
-        .unwrap();
+    let head = UnverifiedHead::decode(&unhex(&vector["wire"])).unwrap().verify(&ring, &expected, now).unwrap();
     assert_eq!(head, common::head());
 
     let vector = stored("chunk.json");
@@ -420,19 +343,9 @@ fn stored_signed_messages_verify() {
     let payload = unhex(&vector["payload"]);
     let generation = Generation(vector["generation"].as_u64().unwrap());
     let offset = vector["offset"].as_u64().unwrap();
-    chunk
-        .verify(&ring, &expected.hash(), generation, offset, &payload, now)
-        .unwrap();
-    assert!(
-        chunk
-            .verify(&ring, &expected.hash(), generation, offset + 1, &payload, now)
-            .is_err()
-    );
-    assert!(
-        chunk
-            .verify(&ring, &expected.hash(), Generation(43), offset, &payload, now)
-            .is_err()
-    );
+    chunk.verify(&ring, &expected.hash(), generation, offset, &payload, now).unwrap();
+    assert!(chunk.verify(&ring, &expected.hash(), generation, offset + 1, &payload, now).is_err());
+    assert!(chunk.verify(&ring, &expected.hash(), Generation(43), offset, &payload, now).is_err());
 
     let vector = stored("token.json");
     let token = UnverifiedToken::parse(vector["token"].as_str().unwrap()).unwrap();

@@ -57,11 +57,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     } else {
         console.line(summary.to_string());
     }
-    Ok(if summary.ok {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(RUNTIME)
-    })
+    Ok(if summary.ok { ExitCode::SUCCESS } else { ExitCode::from(RUNTIME) })
 }
 
 /// The directory of stores, keys and logs.
@@ -75,21 +71,16 @@ impl Home {
         match kept {
             Some(path) => match std::fs::create_dir_all(&path).and_then(|()| std::path::absolute(&path)) {
                 Ok(path) => Ok(Self::Kept(path)),
-                Err(error) => Err(Failure::new(
-                    DATA_DIRECTORY,
-                    format!("cannot use data directory {}: {error}", path.display()),
-                )),
+                Err(error) => {
+                    Err(Failure::new(DATA_DIRECTORY, format!("cannot use data directory {}: {error}", path.display())))
+                }
             },
-            None => tempfile::Builder::new()
-                .prefix("weir-demo-")
-                .tempdir()
-                .map(Self::Temporary)
-                .map_err(|error| {
-                    Failure::new(
-                        DATA_DIRECTORY,
-                        format!("cannot make a temporary directory: {error}; name one with --data DIR"),
-                    )
-                }),
+            None => tempfile::Builder::new().prefix("weir-demo-").tempdir().map(Self::Temporary).map_err(|error| {
+                Failure::new(
+                    DATA_DIRECTORY,
+                    format!("cannot make a temporary directory: {error}; name one with --data DIR"),
+                )
+            }),
         }
     }
 
@@ -146,11 +137,7 @@ impl Demo {
         let address = listener.local_addr().map_err(|error| Failure::new(RUNTIME, error))?;
         own.spawn({
             let stop = stop_origin.clone();
-            async move {
-                serve(listener, origin, stop)
-                    .await
-                    .map_err(|error| Failure::new(RUNTIME, error))
-            }
+            async move { serve(listener, origin, stop).await.map_err(|error| Failure::new(RUNTIME, error)) }
         });
         console.line(format!(
             "✔ origin      http://{address}   embedded clip: one live channel, one film, 3 renditions{note}"
@@ -166,15 +153,7 @@ impl Demo {
         });
         let [a, b, c] = network.ports.relays.map(|relay| relay.admin);
         let readings = Readings::new(network.ports.adapter_admin, [a, b, c], stats);
-        let demo = Self {
-            console,
-            network,
-            readings,
-            own,
-            stop_page,
-            stop_origin,
-            ready: begun.elapsed(),
-        };
+        let demo = Self { console, network, readings, own, stop_page, stop_origin, ready: begun.elapsed() };
         demo.introduce(args, home, player, &note);
         Ok(demo)
     }
@@ -191,31 +170,19 @@ impl Demo {
         ));
         let doors = ports.relays.map(|relay| relay.http.to_string()).join(" · ");
         let numbers = ports.relays.map(|relay| relay.tls.port());
-        let tls = if numbers[0] == numbers[1] {
-            numbers[0].to_string()
-        } else {
-            numbers.map(|n| n.to_string()).join(", ")
-        };
-        say(format!(
-            "✔ relays a, b, c  http://{doors}  (https and h3 on {tls}){}",
-            busy(&ports.relays_busy)
-        ));
+        let tls =
+            if numbers[0] == numbers[1] { numbers[0].to_string() } else { numbers.map(|n| n.to_string()).join(", ") };
+        say(format!("✔ relays a, b, c  http://{doors}  (https and h3 on {tls}){}", busy(&ports.relays_busy)));
         say(format!("▶ Player      http://{player}/{note}"));
         if args.h3 {
             say(format!("▶ HTTP/3      {}", chromium(&self.network, player, home)));
         }
-        say(format!(
-            "▶ Any player  http://{0}/film/master.m3u8   http://{0}/live/master.m3u8",
-            ports.relays[0].http
-        ));
+        say(format!("▶ Any player  http://{0}/film/master.m3u8   http://{0}/live/master.m3u8", ports.relays[0].http));
         let admin = ports.relays.map(|relay| relay.admin);
         say(if admin[0].port() == admin[1].port() {
             format!("▶ Metrics     http://127.0.0.{{1,2,3}}:{}/metrics", admin[0].port())
         } else {
-            format!(
-                "▶ Metrics     {}",
-                admin.map(|admin| format!("http://{admin}/metrics")).join("  ")
-            )
+            format!("▶ Metrics     {}", admin.map(|admin| format!("http://{admin}/metrics")).join("  "))
         });
         say(format!(
             "  ready in {:.1} s; logs in {}; Ctrl-C ends it",
@@ -232,11 +199,7 @@ impl Demo {
         let begun = Instant::now();
         let stop_viewers = stop.child_token();
         let mut viewers = match args.seconds {
-            Some(seconds) => Some(Viewers::start(
-                &self.network.relays,
-                Duration::from_secs(seconds),
-                &stop_viewers,
-            )?),
+            Some(seconds) => Some(Viewers::start(&self.network.relays, Duration::from_secs(seconds), &stop_viewers)?),
             None => None,
         };
         let mut audience = Audience::default();
@@ -286,10 +249,8 @@ impl Demo {
     /// Tells of children that ended. The demo goes on without them, for that is what relays are for, until none is left.
     fn look_after(&mut self) -> Result<Vec<String>, Failure> {
         let relays = self.network.relays.iter_mut().map(|relay| &mut relay.child);
-        let ended: Vec<String> = std::iter::once(&mut self.network.adapter)
-            .chain(relays)
-            .filter_map(|child| child.has_ended())
-            .collect();
+        let ended: Vec<String> =
+            std::iter::once(&mut self.network.adapter).chain(relays).filter_map(|child| child.has_ended()).collect();
         for text in &ended {
             self.console.line(format!("! {text}"));
         }
@@ -369,16 +330,9 @@ fn open_browser(console: &Console, url: &str) {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let mut command = tokio::process::Command::new(program);
     // The browser may outlive the demo, so nobody waits for it.
-    let started = command
-        .arg(url)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn();
+    let started =
+        command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn();
     if let Err(error) = started {
-        console.line(format!(
-            "! cannot open a browser with {program} ({error}); open {url} yourself"
-        ));
+        console.line(format!("! cannot open a browser with {program} ({error}); open {url} yourself"));
     }
 }

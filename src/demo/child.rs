@@ -70,14 +70,7 @@ impl Child {
         let mut process = command.spawn().map_err(failed)?;
         let input = process.stdin.take();
         let output = BufReader::new(process.stdout.take().expect("standard output was piped"));
-        Ok(Self {
-            name,
-            process,
-            input,
-            output,
-            log,
-            ended: None,
-        })
+        Ok(Self { name, process, input, output, log, ended: None })
     }
 
     /// Waits for the line that says what it runs on.
@@ -85,10 +78,7 @@ impl Child {
         let mut line = String::new();
         match timeout(READY, (&mut self.output).take(MAX_LINE).read_line(&mut line)).await {
             Ok(Ok(length)) if length > 0 => serde_json::from_str(&line).map_err(|error| {
-                NotReady::Failed(Failure::new(
-                    RUNTIME,
-                    format!("{} is not as expected: {error}", self.name),
-                ))
+                NotReady::Failed(Failure::new(RUNTIME, format!("{} is not as expected: {error}", self.name)))
             }),
             Ok(_) => {
                 let status = self.process.wait().await;
@@ -103,12 +93,7 @@ impl Child {
                 })
             }
             Err(_) => {
-                let text = format!(
-                    "{} was not ready within {} s{}",
-                    self.name,
-                    READY.as_secs(),
-                    tail(&self.log)
-                );
+                let text = format!("{} was not ready within {} s{}", self.name, READY.as_secs(), tail(&self.log));
                 Err(NotReady::Failed(Failure::new(RUNTIME, text)))
             }
         }
@@ -135,11 +120,7 @@ impl Child {
             "{} ended: {}{}",
             self.name,
             how(status),
-            if status.code().is_some() {
-                tail(&self.log)
-            } else {
-                String::new()
-            }
+            if status.code().is_some() { tail(&self.log) } else { String::new() }
         ))
     }
 
@@ -181,9 +162,7 @@ fn tail(log: &Path) -> String {
     let end = read().unwrap_or_default();
     let text = String::from_utf8_lossy(&end);
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..]
-        .iter()
-        .fold(String::new(), |all, line| all + "\n  | " + line)
+    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().fold(String::new(), |all, line| all + "\n  | " + line)
 }
 
 #[cfg(test)]
@@ -206,9 +185,6 @@ mod tests {
         std::fs::write(&log, lines.join("\n")).unwrap();
         let shown = tail(&log);
         assert_eq!(shown.lines().count(), 1 + TAIL_LINES);
-        assert!(
-            shown.starts_with("\n  | line 1988") && shown.ends_with("line 1999"),
-            "{shown}"
-        );
+        assert!(shown.starts_with("\n  | line 1988") && shown.ends_with("line 1999"), "{shown}");
     }
 }

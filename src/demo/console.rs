@@ -18,25 +18,13 @@ pub(super) struct Console {
 
 impl Console {
     pub(super) fn new(to_stderr: bool) -> Self {
-        let is_terminal = if to_stderr {
-            std::io::stderr().is_terminal()
-        } else {
-            std::io::stdout().is_terminal()
-        };
-        let target = if to_stderr {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::stdout()
-        };
+        let is_terminal = if to_stderr { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() };
+        let target = if to_stderr { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::stdout() };
         let bar = is_terminal.then(|| {
             let style = ProgressStyle::with_template("{wide_msg}").expect("the template is valid");
             ProgressBar::with_draw_target(None, target).with_style(style)
         });
-        Self {
-            to_stderr,
-            bar,
-            last: None,
-        }
+        Self { to_stderr, bar, last: None }
     }
 
     /// Says one line.

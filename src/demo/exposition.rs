@@ -4,11 +4,7 @@
 /// The sum of a metric over all its series that have these labels.
 pub(super) fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
     series(text, name)
-        .filter(|(found, _)| {
-            labels
-                .iter()
-                .all(|(label, value)| label_of(found, label) == Some(value))
-        })
+        .filter(|(found, _)| labels.iter().all(|(label, value)| label_of(found, label) == Some(value)))
         .map(|(_, value)| value)
         .sum()
 }
@@ -45,9 +41,7 @@ fn series<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f6
 
 /// The value of a label. Relays' labels come from closed sets, so that none holds a comma or a quote.
 fn label_of<'a>(labels: &'a str, wanted: &str) -> Option<&'a str> {
-    labels
-        .split(',')
-        .find_map(|pair| pair.strip_prefix(wanted)?.strip_prefix("=\"")?.strip_suffix('"'))
+    labels.split(',').find_map(|pair| pair.strip_prefix(wanted)?.strip_prefix("=\"")?.strip_suffix('"'))
 }
 
 #[cfg(test)]
@@ -73,10 +67,7 @@ broken{ 1
     #[test]
     fn sums_choose_series_by_label() {
         assert_eq!(sum(TEXT, "weir_bytes_total", &[("source", "peer")]), 12.0);
-        assert_eq!(
-            sum(TEXT, "weir_bytes_total", &[("source", "peer"), ("proto", "h3")]),
-            7.0
-        );
+        assert_eq!(sum(TEXT, "weir_bytes_total", &[("source", "peer"), ("proto", "h3")]), 7.0);
         assert_eq!(sum(TEXT, "weir_plain", &[]), 3.0);
         assert_eq!(sum(TEXT, "broken", &[]) + sum(TEXT, "absent", &[]), 0.0);
     }

@@ -58,11 +58,8 @@ pub(super) struct Figures {
 impl Figures {
     /// Adds up what is known.
     pub(super) fn of(relays: &[RelayReading], adapter: &NodeCounts, origin: Totals) -> Self {
-        let mut all = Self {
-            bytes_from_origin: origin.bytes,
-            integrity_failures: adapter.integrity_failures,
-            ..Self::default()
-        };
+        let mut all =
+            Self { bytes_from_origin: origin.bytes, integrity_failures: adapter.integrity_failures, ..Self::default() };
         for relay in relays {
             all.hits += relay.counts.hits;
             all.misses += relay.counts.misses;
@@ -90,10 +87,7 @@ impl Figures {
     /// Of the bytes that viewers received, the share that the origin did not have to send. An origin that sent more than
     /// viewers received was spared nothing.
     pub(super) fn origin_saved(&self) -> Option<f64> {
-        share(
-            self.bytes_to_viewers.saturating_sub(self.bytes_from_origin),
-            self.bytes_to_viewers,
-        )
+        share(self.bytes_to_viewers.saturating_sub(self.bytes_from_origin), self.bytes_to_viewers)
     }
 
     /// Time within which 95 % of the answers began, interpolated within its bucket.
@@ -107,20 +101,12 @@ fn added(one: &[(f64, f64)], other: &[(f64, f64)]) -> Vec<(f64, f64)> {
     if one.is_empty() {
         return other.to_vec();
     }
-    let count = |bound: f64| {
-        other
-            .iter()
-            .find(|(known, _)| *known == bound)
-            .map_or(0.0, |(_, count)| *count)
-    };
+    let count = |bound: f64| other.iter().find(|(known, _)| *known == bound).map_or(0.0, |(_, count)| *count);
     one.iter().map(|(bound, sum)| (*bound, sum + count(*bound))).collect()
 }
 
 fn quantile(buckets: &[(f64, f64)], wanted: f64) -> Option<f64> {
-    let rank = buckets
-        .last()
-        .map(|(_, total)| total * wanted)
-        .filter(|rank| *rank > 0.0)?;
+    let rank = buckets.last().map(|(_, total)| total * wanted).filter(|rank| *rank > 0.0)?;
     let (mut lower, mut below) = (0.0, 0.0);
     for (bound, count) in buckets {
         if *count >= rank {
@@ -136,10 +122,7 @@ fn quantile(buckets: &[(f64, f64)], wanted: f64) -> Option<f64> {
     None
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a share needs no more than the 52 bits of an f64"
-)]
+#[expect(clippy::cast_precision_loss, reason = "a share needs no more than the 52 bits of an f64")]
 fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
@@ -180,11 +163,7 @@ impl Audience {
         #[expect(clippy::cast_precision_loss, reason = "at most as many as are remembered")]
         let mean = middle.iter().sum::<f64>() / middle.len().max(1) as f64;
         let watched = u64::from(rates.iter().any(|rate| *rate > 0.0));
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "small and not negative"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and not negative")]
         let viewers = (mean.round() as u64).max(watched);
         viewers.min(connections)
     }
@@ -208,11 +187,7 @@ impl fmt::Display for StatusLine<'_> {
         let [hit, peers, saved] = [figures.hit_ratio(), figures.peer_ratio(), figures.origin_saved()].map(percent);
         let first_byte = figures.first_byte_p95().map_or("–".into(), |time| {
             let ms = time.as_secs_f64() * 1e3;
-            if ms < 10.0 {
-                format!("{ms:.1} ms")
-            } else {
-                format!("{ms:.0} ms")
-            }
+            if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
         });
         write!(
             f,
@@ -232,35 +207,18 @@ mod tests {
     use super::*;
 
     fn relay(hits: u64, misses: u64, peers: u64, adapter: u64, viewers: u64) -> RelayReading {
-        let counts = NodeCounts {
-            hits,
-            misses,
-            bytes_from_peers: peers,
-            bytes_from_origin: adapter,
-            integrity_failures: 0,
-        };
-        RelayReading {
-            counts,
-            bytes_to_viewers: viewers,
-            connections: 1,
-            ..RelayReading::default()
-        }
+        let counts =
+            NodeCounts { hits, misses, bytes_from_peers: peers, bytes_from_origin: adapter, integrity_failures: 0 };
+        RelayReading { counts, bytes_to_viewers: viewers, connections: 1, ..RelayReading::default() }
     }
 
     fn origin(bytes: u64) -> Totals {
-        Totals {
-            bytes,
-            ..Totals::default()
-        }
+        Totals { bytes, ..Totals::default() }
     }
 
     #[test]
     fn shares_are_of_all_relays_together() {
-        let relays = [
-            relay(8, 2, 300, 100, 1000),
-            relay(0, 2, 300, 300, 1000),
-            RelayReading::default(),
-        ];
+        let relays = [relay(8, 2, 300, 100, 1000), relay(0, 2, 300, 300, 1000), RelayReading::default()];
         let figures = Figures::of(&relays, &NodeCounts::default(), origin(500));
         assert_eq!(figures.hit_ratio(), Some(8.0 / 12.0));
         assert_eq!(figures.peer_ratio(), Some(0.6));
@@ -270,10 +228,7 @@ mod tests {
     #[test]
     fn nothing_has_no_share_and_an_origin_that_sent_more_saved_nothing() {
         let nothing = Figures::of(&[], &NodeCounts::default(), origin(0));
-        assert_eq!(
-            (nothing.hit_ratio(), nothing.peer_ratio(), nothing.origin_saved()),
-            (None, None, None)
-        );
+        assert_eq!((nothing.hit_ratio(), nothing.peer_ratio(), nothing.origin_saved()), (None, None, None));
         assert_eq!(nothing.first_byte_p95(), None);
         let more = Figures::of(&[relay(0, 1, 0, 9, 10)], &NodeCounts::default(), origin(30));
         assert_eq!(more.origin_saved(), Some(0.0));
@@ -281,66 +236,36 @@ mod tests {
 
     #[test]
     fn integrity_failures_of_relays_and_adapter_count() {
-        let failing = NodeCounts {
-            integrity_failures: 2,
-            ..NodeCounts::default()
-        };
-        let relay = RelayReading {
-            counts: failing,
-            ..RelayReading::default()
-        };
-        assert_eq!(
-            Figures::of(&[relay.clone(), relay], &failing, origin(0)).integrity_failures,
-            6
-        );
+        let failing = NodeCounts { integrity_failures: 2, ..NodeCounts::default() };
+        let relay = RelayReading { counts: failing, ..RelayReading::default() };
+        assert_eq!(Figures::of(&[relay.clone(), relay], &failing, origin(0)).integrity_failures, 6);
     }
 
     #[test]
     fn the_percentile_lies_within_its_bucket() {
         let of = |first_byte: &[(f64, f64)]| {
-            let relay = RelayReading {
-                first_byte: first_byte.to_vec(),
-                ..RelayReading::default()
-            };
+            let relay = RelayReading { first_byte: first_byte.to_vec(), ..RelayReading::default() };
             Figures::of(&[relay.clone(), relay], &NodeCounts::default(), origin(0)).first_byte_p95()
         };
-        assert_eq!(
-            of(&[(0.001, 90.0), (0.002, 100.0), (f64::INFINITY, 100.0)]),
-            Some(Duration::from_micros(1500))
-        );
-        assert_eq!(
-            of(&[(0.001, 1.0), (0.002, 2.0), (f64::INFINITY, 100.0)]),
-            Some(Duration::from_millis(2))
-        );
+        assert_eq!(of(&[(0.001, 90.0), (0.002, 100.0), (f64::INFINITY, 100.0)]), Some(Duration::from_micros(1500)));
+        assert_eq!(of(&[(0.001, 1.0), (0.002, 2.0), (f64::INFINITY, 100.0)]), Some(Duration::from_millis(2)));
         assert_eq!(of(&[(0.001, 0.0), (f64::INFINITY, 0.0)]), None);
     }
 
     #[test]
     fn viewers_are_told_from_the_rate_of_segments() {
         let seconds = |n: u64| Duration::from_secs(n);
-        let at = |segments, connections| Figures {
-            segments,
-            connections,
-            ..Figures::default()
-        };
+        let at = |segments, connections| Figures { segments, connections, ..Figures::default() };
         let mut audience = Audience::default();
         assert_eq!(audience.count(seconds(0), &at(0, 0)), 0);
         // Six segments at once to fill the buffer, then one every two seconds, over two connections.
-        assert_eq!(
-            audience.count(seconds(1), &at(6, 2)),
-            2,
-            "at first no more is known than the connections"
-        );
+        assert_eq!(audience.count(seconds(1), &at(6, 2)), 2, "at first no more is known than the connections");
         let mut viewers = 0;
         for second in 2..20 {
             viewers = audience.count(seconds(second), &at(6 + second / 2, 2));
         }
         assert_eq!(viewers, 1);
-        assert_eq!(
-            audience.count(seconds(20), &at(15, 0)),
-            0,
-            "without a connection nobody watches"
-        );
+        assert_eq!(audience.count(seconds(20), &at(15, 0)), 0, "without a connection nobody watches");
         for second in 21..60 {
             viewers = audience.count(seconds(second), &at(15, 1));
         }
@@ -352,12 +277,7 @@ mod tests {
         let relays = [relay(83, 17, 61, 39, 1000)];
         let mut figures = Figures::of(&relays, &NodeCounts::default(), origin(290));
         let line = |figures: &Figures, seconds| {
-            StatusLine {
-                elapsed: Duration::from_secs(seconds),
-                viewers: 1,
-                figures,
-            }
-            .to_string()
+            StatusLine { elapsed: Duration::from_secs(seconds), viewers: 1, figures }.to_string()
         };
         figures.first_byte = vec![(0.009, 95.0), (f64::INFINITY, 100.0)];
         assert_eq!(

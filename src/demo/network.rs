@@ -52,13 +52,7 @@ impl Network {
         // One certificate for all, so that one flag makes a browser accept the three.
         let tls = SelfSigned::new(data.join("tls"), []);
         let spki = tls.load_or_create(SystemTime::now())?.spki_sha256_base64().to_owned();
-        let plan = Plan {
-            origin,
-            data,
-            logs: &logs,
-            certificate: &tls.path(),
-            spki,
-        };
+        let plan = Plan { origin, data, logs: &logs, certificate: &tls.path(), spki };
         let mut busy = None;
         for attempt in 0..ATTEMPTS {
             let ports = ports::plan(usual_ports && attempt == 0)
@@ -98,12 +92,7 @@ impl Plan<'_> {
             let mut child = self.relay(name, places, ports.adapter_http)?;
             starting.spawn(async move {
                 let line = child.ready().await?;
-                Ok::<_, NotReady>(Relay {
-                    name,
-                    peer: text(&line, "relay"),
-                    places,
-                    child,
-                })
+                Ok::<_, NotReady>(Relay { name, peer: text(&line, "relay"), places, child })
             });
         }
         let mut relays = Vec::with_capacity(RELAYS.len());
@@ -111,13 +100,7 @@ impl Plan<'_> {
             relays.push(started.map_err(|error| NotReady::Failed(Failure::new(RUNTIME, error)))??);
         }
         relays.sort_by_key(|relay| relay.name);
-        Ok(Network {
-            adapter,
-            publisher: text(&document, "publisher"),
-            relays,
-            ports,
-            spki: self.spki.clone(),
-        })
+        Ok(Network { adapter, publisher: text(&document, "publisher"), relays, ports, spki: self.spki.clone() })
     }
 
     fn adapter(&self, ports: &Ports) -> Result<Child, NotReady> {

@@ -19,11 +19,7 @@ const JSON: &str = "application/json";
 
 macro_rules! file {
     ($path:literal, $kind:expr) => {
-        (
-            concat!("/", $path),
-            $kind,
-            include_bytes!(concat!("../../player-demo/", $path)),
-        )
+        (concat!("/", $path), $kind, include_bytes!(concat!("../../player-demo/", $path)))
     };
 }
 
@@ -48,9 +44,7 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn new(description: &Value) -> Self {
-        Self {
-            description: description.to_string().into(),
-        }
+        Self { description: description.to_string().into() }
     }
 
     fn find(&self, path: &str) -> Option<(&'static str, Bytes)> {
@@ -76,11 +70,7 @@ impl Page {
         // Another build of the demo answers at the same address.
         response = fixed(response, CACHE_CONTROL, "no-cache");
         response = fixed(response, X_CONTENT_TYPE_OPTIONS, "nosniff");
-        if is_head {
-            response.with(CONTENT_LENGTH, bytes.len().into())
-        } else {
-            response.body(Body::full(bytes))
-        }
+        if is_head { response.with(CONTENT_LENGTH, bytes.len().into()) } else { response.body(Body::full(bytes)) }
     }
 }
 
@@ -143,18 +133,10 @@ mod tests {
             .flat_map(|attribute| html.split(attribute).skip(1))
             .map(|rest| format!("/{}", rest.split('"').next().unwrap()))
             .collect();
-        for (_, kind, script) in FILES
-            .iter()
-            .filter(|(path, kind, _)| *kind == SCRIPT && !path.contains("vendor"))
-        {
+        for (_, kind, script) in FILES.iter().filter(|(path, kind, _)| *kind == SCRIPT && !path.contains("vendor")) {
             let script = std::str::from_utf8(script).unwrap();
             assert_eq!(*kind, SCRIPT);
-            named.extend(
-                script
-                    .split("from \"./")
-                    .skip(1)
-                    .map(|rest| format!("/{}", rest.split('"').next().unwrap())),
-            );
+            named.extend(script.split("from \"./").skip(1).map(|rest| format!("/{}", rest.split('"').next().unwrap())));
         }
         assert!(named.len() > 5, "{named:?}");
         for path in named {
@@ -168,10 +150,7 @@ mod tests {
         assert_eq!(index.headers[CONTENT_TYPE], HTML);
         assert_eq!(index.body.length(), Some(FILES[0].2.len() as u64));
         let head = ask(Method::HEAD, "/app.js");
-        assert_eq!(
-            (head.headers[CONTENT_TYPE].to_str().unwrap(), head.body.length()),
-            (SCRIPT, Some(0))
-        );
+        assert_eq!((head.headers[CONTENT_TYPE].to_str().unwrap(), head.body.length()), (SCRIPT, Some(0)));
         assert_eq!(head.headers[CONTENT_LENGTH], FILES[3].2.len().to_string());
         assert_eq!(ask(Method::GET, "/api/demo").headers[CONTENT_TYPE], JSON);
         for path in ["/..%2fCargo.toml", "/tests/play.mjs", "/api", "//index.html"] {

@@ -11,41 +11,13 @@ pub(super) const ORIGIN: u16 = 7000;
 /// Usual port of the player page.
 pub(super) const PAGE: u16 = 7080;
 
-const ADAPTER_PEER: Role = Role {
-    usual: 7081,
-    tcp: false,
-    udp: true,
-};
-const ADAPTER_HTTP: Role = Role {
-    usual: 7082,
-    tcp: true,
-    udp: false,
-};
-const ADAPTER_ADMIN: Role = Role {
-    usual: 7091,
-    tcp: true,
-    udp: false,
-};
-const RELAY_HTTP: Role = Role {
-    usual: 7480,
-    tcp: true,
-    udp: false,
-};
-const RELAY_TLS: Role = Role {
-    usual: 7443,
-    tcp: true,
-    udp: true,
-};
-const RELAY_PEER: Role = Role {
-    usual: 7444,
-    tcp: false,
-    udp: true,
-};
-const RELAY_ADMIN: Role = Role {
-    usual: 7090,
-    tcp: true,
-    udp: false,
-};
+const ADAPTER_PEER: Role = Role { usual: 7081, tcp: false, udp: true };
+const ADAPTER_HTTP: Role = Role { usual: 7082, tcp: true, udp: false };
+const ADAPTER_ADMIN: Role = Role { usual: 7091, tcp: true, udp: false };
+const RELAY_HTTP: Role = Role { usual: 7480, tcp: true, udp: false };
+const RELAY_TLS: Role = Role { usual: 7443, tcp: true, udp: true };
+const RELAY_PEER: Role = Role { usual: 7444, tcp: false, udp: true };
+const RELAY_ADMIN: Role = Role { usual: 7090, tcp: true, udp: false };
 
 /// How far apart the relays' usual ports are where they share one address.
 const STEP: u16 = 10;
@@ -85,22 +57,14 @@ pub(super) struct Ports {
 /// # Errors
 /// When the system gives out no free ports on loopback.
 pub(super) fn plan(usual: bool) -> Result<Ports> {
-    let relays = [
-        Ipv4Addr::LOCALHOST,
-        Ipv4Addr::new(127, 0, 0, 2),
-        Ipv4Addr::new(127, 0, 0, 3),
-    ];
+    let relays = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
     // Linux has all of 127.0.0.0/8; other systems have one address unless they were told otherwise.
     let distinct = relays.iter().all(|ip| TcpListener::bind((*ip, 0)).is_ok());
     plan_on(if distinct { relays } else { [Ipv4Addr::LOCALHOST; 3] }, usual)
 }
 
 fn plan_on(ips: [Ipv4Addr; 3], usual: bool) -> Result<Ports> {
-    let mut adapter = Picker {
-        usual,
-        taken: Vec::new(),
-        busy: Vec::new(),
-    };
+    let mut adapter = Picker { usual, taken: Vec::new(), busy: Vec::new() };
     let mut on_localhost = |role| {
         let port = adapter.pick(&[Ipv4Addr::LOCALHOST], role)?;
         Ok::<_, Error>(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
@@ -113,13 +77,7 @@ fn plan_on(ips: [Ipv4Addr; 3], usual: bool) -> Result<Ports> {
     if ips[0] == ips[1] {
         for (shift, row) in (0..).step_by(usize::from(STEP)).zip(&mut ports) {
             for (port, role) in row.iter_mut().zip(roles) {
-                *port = adapter.pick(
-                    &ips[..1],
-                    Role {
-                        usual: role.usual + shift,
-                        ..role
-                    },
-                )?;
+                *port = adapter.pick(&ips[..1], Role { usual: role.usual + shift, ..role })?;
             }
         }
     } else {
@@ -135,14 +93,7 @@ fn plan_on(ips: [Ipv4Addr; 3], usual: bool) -> Result<Ports> {
         peer: at(relay, 2),
         admin: at(relay, 3),
     });
-    Ok(Ports {
-        adapter_http,
-        adapter_peer,
-        adapter_admin,
-        relays,
-        adapter_busy,
-        relays_busy: adapter.busy,
-    })
+    Ok(Ports { adapter_http, adapter_peer, adapter_admin, relays, adapter_busy, relays_busy: adapter.busy })
 }
 
 struct Picker {
@@ -173,10 +124,7 @@ impl Picker {
                 return Ok(port);
             }
         }
-        Err(Error::new(
-            ErrorKind::AddrInUse,
-            "no port is free on all loopback addresses",
-        ))
+        Err(Error::new(ErrorKind::AddrInUse, "no port is free on all loopback addresses"))
     }
 }
 
@@ -193,14 +141,8 @@ mod tests {
     use std::collections::HashSet;
 
     fn all(ports: &Ports) -> Vec<SocketAddr> {
-        let relays = ports
-            .relays
-            .iter()
-            .flat_map(|relay| [relay.http, relay.tls, relay.peer, relay.admin]);
-        [ports.adapter_http, ports.adapter_peer, ports.adapter_admin]
-            .into_iter()
-            .chain(relays)
-            .collect()
+        let relays = ports.relays.iter().flat_map(|relay| [relay.http, relay.tls, relay.peer, relay.admin]);
+        [ports.adapter_http, ports.adapter_peer, ports.adapter_admin].into_iter().chain(relays).collect()
     }
 
     #[test]
@@ -209,16 +151,9 @@ mod tests {
         assert_eq!(all(&ports).iter().collect::<HashSet<_>>().len(), 15, "{ports:?}");
         let [a, b, c] = ports.relays;
         if a.http.ip() != b.http.ip() {
-            assert!(
-                [b, c]
-                    .iter()
-                    .all(|other| other.http.port() == a.http.port() && other.tls.port() == a.tls.port())
-            );
+            assert!([b, c].iter().all(|other| other.http.port() == a.http.port() && other.tls.port() == a.tls.port()));
         }
-        assert!(
-            ports.adapter_busy.is_empty() && ports.relays_busy.is_empty(),
-            "nothing usual was asked for"
-        );
+        assert!(ports.adapter_busy.is_empty() && ports.relays_busy.is_empty(), "nothing usual was asked for");
     }
 
     #[test]
@@ -236,21 +171,8 @@ mod tests {
             return;
         };
         let busy = holder.local_addr().unwrap().port();
-        let mut picker = Picker {
-            usual: true,
-            taken: Vec::new(),
-            busy: Vec::new(),
-        };
-        let found = picker
-            .pick(
-                &three,
-                Role {
-                    usual: busy,
-                    tcp: true,
-                    udp: true,
-                },
-            )
-            .unwrap();
+        let mut picker = Picker { usual: true, taken: Vec::new(), busy: Vec::new() };
+        let found = picker.pick(&three, Role { usual: busy, tcp: true, udp: true }).unwrap();
         assert_ne!(found, busy);
         assert_eq!((picker.busy, picker.taken), (vec![busy], vec![found]));
     }

@@ -80,10 +80,7 @@ impl Readings {
             counts: status.totals,
             connections: status.connections,
             bytes_to_viewers: count("weir_http_response_bytes_total", &[]),
-            segments: count(
-                "weir_http_requests_total",
-                &[("kind", "segment"), ("code_class", "2xx")],
-            ),
+            segments: count("weir_http_requests_total", &[("kind", "segment"), ("code_class", "2xx")]),
             // What a relay makes itself, such as an error, says nothing about how fast video comes.
             first_byte: exposition::buckets(&text, "weir_ttfb_seconds", "source", "own"),
         })
@@ -100,13 +97,7 @@ impl Readings {
             if !response.status().is_success() {
                 return None;
             }
-            Some(
-                Limited::new(response.into_body(), MAX_ANSWER)
-                    .collect()
-                    .await
-                    .ok()?
-                    .to_bytes(),
-            )
+            Some(Limited::new(response.into_body(), MAX_ANSWER).collect().await.ok()?.to_bytes())
         };
         timeout(PATIENCE, answer).await.ok()?
     }

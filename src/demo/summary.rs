@@ -83,14 +83,8 @@ impl Summary {
                     *segments_by_relay.entry(name).or_default() += tally.segments;
                 }
             }
-            viewer
-                .versions
-                .iter()
-                .for_each(|(version, n)| *segments_by_protocol.entry(version).or_default() += n);
-            viewer
-                .errors
-                .iter()
-                .for_each(|(class, n)| *errors.entry(class.clone()).or_default() += n);
+            viewer.versions.iter().for_each(|(version, n)| *segments_by_protocol.entry(version).or_default() += n);
+            viewer.errors.iter().for_each(|(class, n)| *errors.entry(class.clone()).or_default() += n);
         }
         let total = |count: fn(&viewer::Summary) -> u64| viewers.iter().map(count).sum::<u64>();
         let mut summary = Self {
@@ -109,10 +103,7 @@ impl Summary {
             hit_ratio: figures.hit_ratio(),
             ttfb_p95_seconds: figures.first_byte_p95().map(|time| time.as_secs_f64()),
             integrity_failures: figures.integrity_failures + total(|viewer| viewer.integrity_failures),
-            startup_seconds: viewers
-                .iter()
-                .filter_map(|viewer| viewer.startup_seconds)
-                .reduce(f64::max),
+            startup_seconds: viewers.iter().filter_map(|viewer| viewer.startup_seconds).reduce(f64::max),
             stalls: total(|viewer| viewer.stalls),
             stall_seconds: viewers.iter().map(|viewer| viewer.stall_seconds).sum(),
             skipped_segments: total(|viewer| viewer.skipped_segments),
@@ -126,11 +117,7 @@ impl Summary {
 
     fn problems(&self, course: &Course<'_>) -> Vec<String> {
         let mut problems = course.incidents.to_vec();
-        let serving = self
-            .segments_by_relay
-            .values()
-            .filter(|segments| **segments > 0)
-            .count();
+        let serving = self.segments_by_relay.values().filter(|segments| **segments > 0).count();
         if serving < RELAYS_NEEDED {
             problems.push(format!("segments came from {serving} of {RELAYS_NEEDED} relays"));
         }
@@ -154,31 +141,15 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |counts: Vec<String>| {
-            if counts.is_empty() {
-                "none".into()
-            } else {
-                counts.join(" · ")
-            }
+            if counts.is_empty() { "none".into() } else { counts.join(" · ") }
         };
-        let by_relay = self
-            .segments_by_relay
-            .iter()
-            .map(|(relay, n)| format!("{relay} {n}"))
-            .collect();
-        let by_protocol = self
-            .segments_by_protocol
-            .iter()
-            .map(|(version, n)| format!("{version} {n}"))
-            .collect();
+        let by_relay = self.segments_by_relay.iter().map(|(relay, n)| format!("{relay} {n}")).collect();
+        let by_protocol = self.segments_by_protocol.iter().map(|(version, n)| format!("{version} {n}")).collect();
         let errors = self.errors.iter().map(|(class, n)| format!("{class} {n}")).collect();
         writeln!(
             f,
             "{} {:.0} s",
-            if self.ok {
-                "✔ everything flowed for"
-            } else {
-                "✘ not everything flowed in"
-            },
+            if self.ok { "✔ everything flowed for" } else { "✘ not everything flowed in" },
             self.seconds
         )?;
         for problem in &self.problems {
@@ -199,26 +170,14 @@ impl fmt::Display for Summary {
             megabytes(self.bytes_from_adapter),
             megabytes(self.bytes_from_origin)
         )?;
-        writeln!(
-            f,
-            "  origin saved  {}   hit {}",
-            percent(self.origin_saved),
-            percent(self.hit_ratio)
-        )?;
-        let startup = self
-            .startup_seconds
-            .map_or("–".into(), |seconds| format!("{seconds:.2} s"));
+        writeln!(f, "  origin saved  {}   hit {}", percent(self.origin_saved), percent(self.hit_ratio))?;
+        let startup = self.startup_seconds.map_or("–".into(), |seconds| format!("{seconds:.2} s"));
         writeln!(
             f,
             "  playback      first picture within {startup} · stalls {} ({:.1} s) · changes of relay {} · left out {}",
             self.stalls, self.stall_seconds, self.failovers, self.skipped_segments
         )?;
-        write!(
-            f,
-            "  failures      integrity {} · requests: {}",
-            self.integrity_failures,
-            list(errors)
-        )
+        write!(f, "  failures      integrity {} · requests: {}", self.integrity_failures, list(errors))
     }
 }
 
@@ -240,11 +199,7 @@ mod tests {
     }
 
     fn viewer(door: &str, version: &'static str, segments: u64) -> viewer::Summary {
-        let tally = RelayTally {
-            segments,
-            bytes: 1000 * segments,
-            failures: 0,
-        };
+        let tally = RelayTally { segments, bytes: 1000 * segments, failures: 0 };
         viewer::Summary {
             outcome: Outcome::DurationReached,
             seconds: 12.0,
@@ -267,61 +222,30 @@ mod tests {
     }
 
     fn figures(peers: u64, integrity_failures: u64) -> Figures {
-        let counts = NodeCounts {
-            hits: 1,
-            misses: 3,
-            bytes_from_peers: peers,
-            bytes_from_origin: 500,
-            integrity_failures,
-        };
-        let relay = RelayReading {
-            counts,
-            bytes_to_viewers: 2000,
-            ..RelayReading::default()
-        };
-        Figures::of(
-            &[relay],
-            &NodeCounts::default(),
-            Totals {
-                bytes: 500,
-                ..Totals::default()
-            },
-        )
+        let counts =
+            NodeCounts { hits: 1, misses: 3, bytes_from_peers: peers, bytes_from_origin: 500, integrity_failures };
+        let relay = RelayReading { counts, bytes_to_viewers: 2000, ..RelayReading::default() };
+        Figures::of(&[relay], &NodeCounts::default(), Totals { bytes: 500, ..Totals::default() })
     }
 
     fn summary(viewers: &[viewer::Summary], figures: &Figures, incidents: &[String]) -> Summary {
-        Summary::of(&Course {
-            viewers,
-            figures,
-            doors: doors(),
-            ready_seconds: 0.2,
-            incidents,
-        })
+        Summary::of(&Course { viewers, figures, doors: doors(), ready_seconds: 0.2, incidents })
     }
 
     #[test]
     fn segments_are_counted_by_relay_whatever_the_door() {
-        let viewers = [
-            viewer("127.0.0.1:7480", "h1", 5),
-            viewer("127.0.0.1:7443", "h3", 4),
-            viewer("127.0.0.3:7443", "h3", 2),
-        ];
+        let viewers =
+            [viewer("127.0.0.1:7480", "h1", 5), viewer("127.0.0.1:7443", "h3", 4), viewer("127.0.0.3:7443", "h3", 2)];
         let summary = summary(&viewers, &figures(7, 0), &[]);
         assert!(summary.ok, "{summary}");
-        assert_eq!(
-            summary.segments_by_relay,
-            BTreeMap::from([("a", 9), ("b", 0), ("c", 2)])
-        );
+        assert_eq!(summary.segments_by_relay, BTreeMap::from([("a", 9), ("b", 0), ("c", 2)]));
         assert_eq!(summary.segments_by_protocol, BTreeMap::from([("h1", 5), ("h3", 6)]));
         assert_eq!((summary.segments, summary.stalls, summary.stall_seconds), (11, 3, 0.75));
         assert_eq!((summary.origin_saved, summary.hit_ratio), (Some(0.75), Some(0.25)));
         assert_eq!(summary.errors["connect"], 3);
         let text = summary.to_string();
         assert!(text.starts_with("✔ everything flowed for 12 s\n"), "{text}");
-        assert!(
-            text.contains("by relay: a 9 · b 0 · c 2") && text.contains("connect 3"),
-            "{text}"
-        );
+        assert!(text.contains("by relay: a 9 · b 0 · c 2") && text.contains("connect 3"), "{text}");
     }
 
     #[test]
@@ -329,27 +253,16 @@ mod tests {
         let (a, b) = (viewer("127.0.0.1:7480", "h1", 5), viewer("127.0.0.2:7480", "h1", 5));
         let problem = |viewers: &[viewer::Summary], figures: &Figures, incidents: &[String]| {
             let summary = summary(viewers, figures, incidents);
-            assert_eq!(
-                (summary.ok, summary.problems.len()),
-                (false, 1),
-                "{:?}",
-                summary.problems
-            );
+            assert_eq!((summary.ok, summary.problems.len()), (false, 1), "{:?}", summary.problems);
             summary.problems[0].clone()
         };
         let good = figures(7, 0);
         assert!(problem(std::slice::from_ref(&a), &good, &[]).contains("1 of 2 relays"));
         assert!(problem(&[a.clone(), b.clone()], &figures(0, 0), &[]).contains("no byte"));
         assert!(problem(&[a.clone(), b.clone()], &figures(7, 2), &[]).contains("2 times"));
-        let broken = viewer::Summary {
-            integrity_failures: 1,
-            ..b.clone()
-        };
+        let broken = viewer::Summary { integrity_failures: 1, ..b.clone() };
         assert!(problem(&[a.clone(), broken], &good, &[]).contains("1 times"));
-        let failed = viewer::Summary {
-            outcome: Outcome::Failed { reason: "gone".into() },
-            ..b.clone()
-        };
+        let failed = viewer::Summary { outcome: Outcome::Failed { reason: "gone".into() }, ..b.clone() };
         assert!(problem(&[a.clone(), failed], &good, &[]).contains("gone"));
         let empty = viewer("127.0.0.3:7480", "h1", 0);
         assert!(problem(&[a.clone(), b.clone(), empty], &good, &[]).contains("no segment"));

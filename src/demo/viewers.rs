@@ -48,11 +48,7 @@ impl Viewers {
         let until = Instant::now() + time;
         let mut tasks = JoinSet::new();
         for (seat, (programme, place, protocol)) in SEATS.into_iter().enumerate() {
-            let delay = if seat < AT_ONCE {
-                Duration::ZERO
-            } else {
-                LATER.min(time / 4)
-            };
+            let delay = if seat < AT_ONCE { Duration::ZERO } else { LATER.min(time / 4) };
             let base = |relay: &Relay| {
                 let (scheme, address) = door(relay, protocol);
                 Url::parse(&format!("{scheme}://{address}/{programme}/master.m3u8"))
@@ -75,11 +71,7 @@ impl Viewers {
                 watch(config, until, sink, stop).await
             });
         }
-        Ok(Self {
-            tasks,
-            events,
-            summaries: Vec::new(),
-        })
+        Ok(Self { tasks, events, summaries: Vec::new() })
     }
 
     /// The next thing worth telling; nothing when all viewers have ended. Safe to call off.
@@ -126,13 +118,7 @@ async fn watch(
     let mut summaries = Vec::new();
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let viewer = Viewer::new(
-            Config {
-                duration: Some(left),
-                ..config.clone()
-            },
-            sink.clone(),
-        )?;
+        let viewer = Viewer::new(Config { duration: Some(left), ..config.clone() }, sink.clone())?;
         let summary = viewer.run(stop.clone()).await;
         let is_over = summary.outcome != Outcome::Completed;
         summaries.push(summary);

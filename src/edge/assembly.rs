@@ -53,7 +53,8 @@ pub(crate) async fn run(args: EdgeArgs) -> Result<(), Failure> {
     let identity = Identity::load_or_create(&settings.data)?;
     let registry = Registry::new();
     let node = NodeMetrics::register(&registry)?;
-    let edge = EdgeMetrics::register(&registry, env!("CARGO_PKG_VERSION"), option_env!("WEIR_COMMIT").unwrap_or("unknown"))?;
+    let edge =
+        EdgeMetrics::register(&registry, env!("CARGO_PKG_VERSION"), option_env!("WEIR_COMMIT").unwrap_or("unknown"))?;
     ProcessMetrics::register(&registry)?;
     let readiness = Readiness::new();
     let serving = readiness.check("doors");
@@ -69,10 +70,11 @@ pub(crate) async fn run(args: EdgeArgs) -> Result<(), Failure> {
     })?;
     let admin = Doors::bind(DoorsConfig::plain(vec![settings.admin]))?;
 
+    let name = cache_name(&identity);
     let content = Supply::open(&settings, &identity, &node).await?;
     let fetch = content.fetch.clone();
-    let name = format!("weir-{}", &identity.relay().to_string()[46..]);
-    let routes = Routes::new(fetch.clone(), Sites::new(content.sites.clone())?, name, edge.clone(), RoutesConfig::default());
+    let routes =
+        Routes::new(fetch.clone(), Sites::new(content.sites.clone())?, name, edge.clone(), RoutesConfig::default());
     let status = Arc::new(EdgeStatus {
         started: Instant::now(),
         relay: content.networks.is_some().then(|| identity.relay()),
@@ -116,6 +118,12 @@ fn prepare(settings: &EdgeSettings) -> Result<(), Failure> {
     })
 }
 
+/// This cache's name in `Cache-Status` and `Via`: the last characters of its identity, which are its own.
+fn cache_name(identity: &Identity) -> String {
+    let relay = identity.relay().to_string();
+    format!("weir-{}", &relay[relay.len().saturating_sub(6)..])
+}
+
 fn certificate(settings: &EdgeSettings) -> Result<TlsMaterial, Failure> {
     let now = SystemTime::now();
     Ok(match &settings.certificate {
@@ -143,7 +151,7 @@ struct Supply {
 impl Supply {
     async fn open(settings: &EdgeSettings, identity: &Identity, node: &Arc<NodeMetrics>) -> Result<Self, Failure> {
         match &settings.content {
-            Content::Upstream(url) => Self::upstream(settings, url.clone(), node),
+            Content::Upstream(url) => Self::upstream(settings, url.clone(), cache_name(identity), node),
             Content::Join(urls) => Self::join(settings, urls, identity, node).await,
         }
     }
@@ -167,12 +175,18 @@ impl Supply {
         }
     }
 
-    fn upstream(settings: &EdgeSettings, url: url::Url, node: &Arc<NodeMetrics>) -> Result<Self, Failure> {
+    fn upstream(
+        settings: &EdgeSettings,
+        url: url::Url,
+        name: String,
+        node: &Arc<NodeMetrics>,
+    ) -> Result<Self, Failure> {
         // A pull-through cache holds nothing signed, so nothing is verified again when it comes from disk.
         let store = Self::store(settings, Arc::new(|_, _| None), node)?;
         let publisher = PublisherId::unsigned(url.as_str());
         let mut config = UpstreamConfig::new(url);
         config.ca.clone_from(&settings.ca);
+        config.name = name;
         let limits = Self::fetch_config(settings);
         let source = Trusted::new(Upstream::new(config)?, Clock::System, limits.max_object_bytes);
         let plan = Arc::new(OneUpstream(Arc::new(source)));
@@ -236,7 +250,12 @@ impl Supply {
             stop_store: CancellationToken::new(),
         };
         supply.run_store();
-        supply.run_peers(peers.tasks, PeerServer::relay(networks, fetch, Clock::System, node.clone()), joined, &peers.links);
+        supply.run_peers(
+            peers.tasks,
+            PeerServer::relay(networks, fetch, Clock::System, node.clone()),
+            joined,
+            &peers.links,
+        );
         Ok(supply)
     }
 
@@ -316,7 +335,11 @@ fn report(
         return;
     }
     if identity.created {
-        println!("✔ identity      {} created in {}; no wallet, no account", identity.relay().short(), settings.data.display());
+        println!(
+            "✔ identity      {} created in {}; no wallet, no account",
+            identity.relay().short(),
+            settings.data.display()
+        );
     } else {
         println!("✔ identity      {}", identity.relay().short());
     }
@@ -338,5 +361,10 @@ fn report(
     if let Some(admin) = admin {
         println!("✔ private       http://{admin}/readyz  /metrics  /api/v1/status");
     }
-    println!("✔ limits        memory {} MiB, disk {} MiB in {}", settings.memory >> 20, settings.disk >> 20, settings.data.display());
+    println!(
+        "✔ limits        memory {} MiB, disk {} MiB in {}",
+        settings.memory >> 20,
+        settings.disk >> 20,
+        settings.data.display()
+    );
 }

@@ -141,7 +141,9 @@ impl OriginArgs {
         })?;
         let upstream = match Url::parse(&upstream) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => UpstreamKind::Http(url),
-            Ok(url) if url.has_host() => return Err(bad(format!("{}: upstreams are http, https or folders", url.scheme()))),
+            Ok(url) if url.has_host() => {
+                return Err(bad(format!("{}: upstreams are http, https or folders", url.scheme())));
+            }
             _ => UpstreamKind::Folder(upstream.into()),
         };
         if !(0.1..=300.0).contains(&self.upstream_timeout) {

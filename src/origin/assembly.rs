@@ -25,13 +25,7 @@ use weir_edge::{
     routes::{Routes, RoutesConfig, Site, Sites},
     tls::{SelfSigned, TlsHolder, TlsMaterial},
 };
-use weir_origin::{
-    folder::Folder,
-    follow::follow,
-    handler::AdapterHandler,
-    keys::PublisherKeys,
-    signed::Signed,
-};
+use weir_origin::{folder::Folder, follow::follow, handler::AdapterHandler, keys::PublisherKeys, signed::Signed};
 use weir_protocol::{
     ids::PublisherId,
     resource::ResourceKey,
@@ -69,7 +63,8 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
     let identity = Identity::load_or_create(&settings.data)?;
     let registry = Registry::new();
     let node = NodeMetrics::register(&registry)?;
-    let edge = EdgeMetrics::register(&registry, env!("CARGO_PKG_VERSION"), option_env!("WEIR_COMMIT").unwrap_or("unknown"))?;
+    let edge =
+        EdgeMetrics::register(&registry, env!("CARGO_PKG_VERSION"), option_env!("WEIR_COMMIT").unwrap_or("unknown"))?;
     ProcessMetrics::register(&registry)?;
     let readiness = Readiness::new();
     let serving = readiness.check("doors");
@@ -85,17 +80,18 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
     let admin = Doors::bind(DoorsConfig::plain(vec![settings.admin]))?;
     let peers = PeerSide::start(QuicConfig::new(settings.peer, identity.keypair.clone())).await?;
 
+    let relay = identity.relay().to_string();
+    let name = format!("weir-{}", &relay[relay.len().saturating_sub(6)..]);
     let now = Clock::System.now();
     let store = store(&settings, &keys, &node)?;
     let limits = fetch_config(&settings);
     let (watching, follower) = follow(node.clone());
-    let plan = Arc::new(TheOrigin(source(&settings, &keys, limits.max_object_bytes)?));
+    let plan = Arc::new(TheOrigin(source(&settings, &keys, &name, limits.max_object_bytes)?));
     let fetch = Fetch::new(store.clone(), plan, Arc::new(watching), Clock::System, limits);
     let directory = Arc::new(Directory::new(keys.root(), keys.list(now)?));
     let document = document(&settings, &keys, &identity, &peers).await?;
 
     let publisher = keys.publisher();
-    let name = format!("weir-{}", &identity.relay().to_string()[46..]);
     let site = Site { publisher, name: Some(document.name.clone()), hosts: document.hosts.clone() };
     let routes = Routes::new(fetch.clone(), Sites::new(vec![site])?, name, edge.clone(), RoutesConfig::default());
     let handler = AdapterHandler::new(&document, Arc::new(routes)).map_err(|error| Failure::new(RUNTIME, error))?;
@@ -194,11 +190,17 @@ fn fetch_config(settings: &OriginSettings) -> FetchConfig {
     }
 }
 
-fn source(settings: &OriginSettings, keys: &PublisherKeys, longest: u64) -> Result<Arc<dyn Source>, Failure> {
+fn source(
+    settings: &OriginSettings,
+    keys: &PublisherKeys,
+    name: &str,
+    longest: u64,
+) -> Result<Arc<dyn Source>, Failure> {
     Ok(match &settings.upstream {
         UpstreamKind::Http(url) => {
             let config = UpstreamConfig {
                 ca: settings.ca.clone(),
+                name: name.to_owned(),
                 head_timeout: settings.upstream_timeout,
                 idle_timeout: settings.upstream_timeout,
                 ..UpstreamConfig::new(url.clone())
@@ -230,8 +232,7 @@ async fn document(
         settings.announce.iter().copied().map(multiaddr_of).collect()
     };
     let publisher = keys.publisher();
-    let adapter =
-        PeerInfo { relay: identity.relay(), addresses: addresses.iter().map(ToString::to_string).collect() };
+    let adapter = PeerInfo { relay: identity.relay(), addresses: addresses.iter().map(ToString::to_string).collect() };
     let short: String = publisher.to_string().chars().take("pub-".len() + 8).collect();
     Ok(WellKnown {
         version: WELL_KNOWN_VERSION,

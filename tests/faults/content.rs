@@ -34,9 +34,7 @@ pub(crate) fn bytes(length: usize, seed: u8) -> Bytes {
 pub(crate) fn segment(packets: usize, seed: u8) -> Bytes {
     let filling = bytes(packets * (PACKET - 4), seed);
     let packets = filling.chunks(PACKET - 4);
-    packets
-        .flat_map(|filling| [0x47, 0x1f, 0xff, 0x10].into_iter().chain(filling.iter().copied()))
-        .collect()
+    packets.flat_map(|filling| [0x47, 0x1f, 0xff, 0x10].into_iter().chain(filling.iter().copied())).collect()
 }
 
 /// A media playlist of one-second segments `NAME-n.ts` from `first` on; it ends unless it is live.
@@ -52,10 +50,7 @@ pub(crate) fn playlist(name: &str, first: usize, count: usize, live: bool) -> St
 pub(crate) fn film(upstream: &Upstream, name: &str, seconds: usize) {
     let kind = "application/vnd.apple.mpegurl";
     let text = playlist(name, 0, seconds, false);
-    upstream.put(
-        &format!("/{name}.m3u8"),
-        Script::body(text).header("content-type", kind),
-    );
+    upstream.put(&format!("/{name}.m3u8"), Script::body(text).header("content-type", kind));
     for n in 0..seconds {
         upstream.put(&format!("/{name}-{n}.ts"), Script::body(segment(400, n as u8)));
     }

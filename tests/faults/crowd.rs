@@ -29,10 +29,7 @@ const READERS: usize = 200;
 async fn two_hundred_readers_of_a_cold_object_cost_one_request_and_wait_for_nothing() {
     let upstream = Upstream::start().await;
     let body = bytes(LENGTH, 1);
-    upstream.put(
-        "/cold.ts",
-        Script::body(body.clone()).trickle(LENGTH / 64, Duration::from_millis(2000 / 64)),
-    );
+    upstream.put("/cold.ts", Script::body(body.clone()).trickle(LENGTH / 64, Duration::from_millis(2000 / 64)));
     let adapter = Adapter::start(upstream.url("/"), Options::new()).await;
     let edges = Edge::three(&adapter, &Options::new()).await;
     let upstream = Arc::new(upstream);
@@ -54,11 +51,7 @@ async fn two_hundred_readers_of_a_cold_object_cost_one_request_and_wait_for_noth
                 })
                 .await
                 .unwrap();
-            assert!(
-                reply.status == 200 && same && got == LENGTH,
-                "{} {same} {got}",
-                reply.status
-            );
+            assert!(reply.status == 200 && same && got == LENGTH, "{} {same} {got}", reply.status);
         });
     }
     while let Some(read) = within(PATIENCE, "all readers", readers.join_next()).await {
@@ -66,10 +59,7 @@ async fn two_hundred_readers_of_a_cold_object_cost_one_request_and_wait_for_noth
     }
     assert_eq!(upstream.requests("/cold.ts"), 1);
     let sent = latest.load(Ordering::Relaxed);
-    assert!(
-        sent < LENGTH as u64 / 2,
-        "the last reader had its first byte after {sent} bytes of {LENGTH}"
-    );
+    assert!(sent < LENGTH as u64 / 2, "the last reader had its first byte after {sent} bytes of {LENGTH}");
     let (mut from_adapter, mut from_peers) = (0.0, 0.0);
     for edge in &edges {
         let metrics = edge.metrics().await;
@@ -77,9 +67,5 @@ async fn two_hundred_readers_of_a_cold_object_cost_one_request_and_wait_for_noth
         from_peers += metrics.sum("weir_peer_bytes_total", &["direction=\"received\""]);
         assert_eq!(metrics.sum("weir_integrity_failures_total", &[]), 0.0);
     }
-    assert_eq!(
-        (from_adapter, from_peers),
-        (LENGTH as f64, 2.0 * LENGTH as f64),
-        "one copy down, two across"
-    );
+    assert_eq!((from_adapter, from_peers), (LENGTH as f64, 2.0 * LENGTH as f64), "one copy down, two across");
 }

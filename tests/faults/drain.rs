@@ -20,10 +20,7 @@ use super::{
 async fn a_download_in_flight_is_finished_and_new_connections_are_refused() {
     let upstream = Upstream::start().await;
     let body = bytes(2 << 20, 1);
-    upstream.put(
-        "/slow.ts",
-        Script::body(body.clone()).trickle(32 * 1024, Duration::from_millis(40)),
-    );
+    upstream.put("/slow.ts", Script::body(body.clone()).trickle(32 * 1024, Duration::from_millis(40)));
     let adapter = Adapter::start(upstream.url("/"), Options::new()).await;
     let mut edge = Edge::join(&adapter, Options::new()).await;
     let url = edge.url("/slow.ts");
@@ -46,10 +43,7 @@ async fn a_download_in_flight_is_finished_and_new_connections_are_refused() {
     })
     .await;
     assert!(says.contains("drain"), "{says}");
-    until("the door to be shut", async || {
-        TcpStream::connect(edge.address("http")).await.is_err().then_some(())
-    })
-    .await;
+    until("the door to be shut", async || TcpStream::connect(edge.address("http")).await.is_err().then_some(())).await;
     assert!(!reading.is_finished(), "the download was over before the drain began");
     let (reply, all) = within(PATIENCE, "the download", reading).await.unwrap();
     assert_eq!(reply.unwrap().status, 200);

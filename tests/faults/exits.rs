@@ -17,15 +17,7 @@ async fn refuses(args: &[&str], code: i32, words: &[&str]) {
 
 /// Flags of an edge that would start, apart from what is tested.
 fn edge<'a>(data: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let loopback = [
-        "edge",
-        "--listen",
-        "127.0.0.1:0",
-        "--peer",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-    ];
+    let loopback = ["edge", "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     let data = ["--data", data.to_str().unwrap()];
     loopback.into_iter().chain(data).chain(more.iter().copied()).collect()
 }
@@ -37,26 +29,11 @@ async fn a_busy_port_is_69_and_names_the_address() {
     let data = TempDir::new().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    refuses(
-        &edge(data.path(), &["--upstream", NOWHERE, "--http", &address]),
-        69,
-        &[&address],
-    )
-    .await;
+    refuses(&edge(data.path(), &["--upstream", NOWHERE, "--http", &address]), 69, &[&address]).await;
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = udp.local_addr().unwrap().to_string();
     let folder = data.path().to_str().unwrap();
-    let origin = [
-        "origin",
-        "--upstream",
-        folder,
-        "--data",
-        folder,
-        "--http",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-    ];
+    let origin = ["origin", "--upstream", folder, "--data", folder, "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     let origin: Vec<&str> = origin.into_iter().chain(["--peer", address.as_str()]).collect();
     refuses(&origin, 69, &[&address]).await;
 }
@@ -65,22 +42,13 @@ async fn a_busy_port_is_69_and_names_the_address() {
 async fn a_bad_certificate_is_78() {
     let data = TempDir::new().unwrap();
     let path = |name: &str| data.path().join(name).to_str().unwrap().to_owned();
-    fs::write(
-        path("garbage.pem"),
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    )
-    .unwrap();
+    fs::write(path("garbage.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     fs::write(path("empty.pem"), "").unwrap();
-    for (certificate, key) in [
-        ("garbage.pem", "garbage.pem"),
-        ("empty.pem", "empty.pem"),
-        ("missing.pem", "missing.pem"),
-    ] {
+    for (certificate, key) in
+        [("garbage.pem", "garbage.pem"), ("empty.pem", "empty.pem"), ("missing.pem", "missing.pem")]
+    {
         let (certificate, key) = (path(certificate), path(key));
-        let args = edge(
-            data.path(),
-            &["--upstream", NOWHERE, "--cert", &certificate, "--key", &key],
-        );
+        let args = edge(data.path(), &["--upstream", NOWHERE, "--cert", &certificate, "--key", &key]);
         refuses(&args, 78, &[&certificate]).await;
     }
 }
@@ -107,11 +75,7 @@ async fn a_wrong_configuration_is_78_and_names_the_line() {
     let path = file.to_str().unwrap();
     let start = ["edge", "--config", path];
     refuses(&start, 78, &[path]).await;
-    fs::write(
-        &file,
-        "[edge]\nupstream = \"http://127.0.0.1:9/\"\nlissten = [\"127.0.0.1:0\"]\n",
-    )
-    .unwrap();
+    fs::write(&file, "[edge]\nupstream = \"http://127.0.0.1:9/\"\nlissten = [\"127.0.0.1:0\"]\n").unwrap();
     refuses(&start, 78, &["line 3", "lissten", "listen"]).await;
     fs::write(&file, "[edge\n").unwrap();
     refuses(&start, 78, &["line 1"]).await;
@@ -133,18 +97,8 @@ async fn nothing_to_do_is_said_plainly() {
     refuses(&[], 2, &["Usage"]).await;
     refuses(&["edge", "--no-such-flag"], 2, &["--no-such-flag"]).await;
     refuses(&edge(data.path(), &[]), 78, &["--join", "--upstream"]).await;
-    refuses(
-        &["origin", "--data", data.path().to_str().unwrap()],
-        78,
-        &["--upstream"],
-    )
-    .await;
+    refuses(&["origin", "--data", data.path().to_str().unwrap()], 78, &["--upstream"]).await;
     let missing = data.path().join("no-such-folder");
     let missing = missing.to_str().unwrap();
-    refuses(
-        &["origin", "--upstream", missing, "--data", data.path().to_str().unwrap()],
-        78,
-        &[missing],
-    )
-    .await;
+    refuses(&["origin", "--upstream", missing, "--data", data.path().to_str().unwrap()], 78, &[missing]).await;
 }

@@ -37,10 +37,7 @@ fn size(process: &Process) -> Size {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let resident_kib = line.trim().trim_end_matches(" kB").trim().parse().unwrap();
     let descriptors = fs::read_dir(format!("/proc/{}/fd", process.pid())).unwrap().count();
-    Size {
-        resident_kib,
-        descriptors,
-    }
+    Size { resident_kib, descriptors }
 }
 
 /// Sends raw bytes to a TCP port; the first line of what comes back, if anything does.
@@ -53,11 +50,7 @@ async fn tcp(address: &str, sent: &[u8]) -> String {
         Ok(Ok(read)) => read,
         _ => 0,
     };
-    String::from_utf8_lossy(&reply[..read])
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    String::from_utf8_lossy(&reply[..read]).lines().next().unwrap_or_default().to_owned()
 }
 
 fn head(target: &str, more: &str) -> Vec<u8> {
@@ -119,11 +112,8 @@ async fn everywhere(upstream: &Upstream, adapter: &Adapter, edge: &Edge, round: 
             assert!((400..500).contains(&status), "{target}: {line}");
         }
     }
-    let leads_out = |target: &str| {
-        ["..", "%2e", "%2E", "%5c", "%5C", "%00", "\\"]
-            .iter()
-            .any(|part| target.contains(part))
-    };
+    let leads_out =
+        |target: &str| ["..", "%2e", "%2E", "%5c", "%5C", "%00", "\\"].iter().any(|part| target.contains(part));
     let seen = upstream.seen();
     let passed_on: Vec<_> = seen.iter().filter(|seen| leads_out(&seen.target)).collect();
     assert!(passed_on.is_empty(), "{passed_on:?}");
@@ -163,12 +153,8 @@ async fn everywhere(upstream: &Upstream, adapter: &Adapter, edge: &Edge, round: 
 async fn over_weir(process: &Process) {
     let directory = tempfile::tempdir().unwrap();
     let identity = Identity::load_or_create(directory.path()).unwrap();
-    let Parts {
-        socket,
-        transport: _transport,
-        dialer,
-        inbound: _inbound,
-    } = Socket::bind(QuicConfig::new("127.0.0.1:0".parse().unwrap(), identity.keypair)).unwrap();
+    let Parts { socket, transport: _transport, dialer, inbound: _inbound } =
+        Socket::bind(QuicConfig::new("127.0.0.1:0".parse().unwrap(), identity.keypair)).unwrap();
     let peer = match process.report().get("relay").or(process.report().get("adapter")) {
         Some(id) => id.as_str().unwrap().parse::<weir_protocol::ids::RelayId>().unwrap(),
         None => panic!("no identity in {}", process.report()),
@@ -200,12 +186,7 @@ async fn garbage_on_every_port_is_answered_cleanly_and_leaves_nothing_behind() {
     assert!(edge.get("/a.ts").await.body == bytes(50_000, 1));
     // Half-open connections stay until their time is up; many more than are needed here are allowed.
     let mut half_open = Vec::new();
-    for address in [
-        edge.address("http"),
-        edge.address("tls"),
-        edge.address("admin"),
-        adapter.address("http"),
-    ] {
+    for address in [edge.address("http"), edge.address("tls"), edge.address("admin"), adapter.address("http")] {
         for _ in 0..50 {
             let mut stream = TcpStream::connect(&address).await.unwrap();
             stream.write_all(&[0x16, 3, 1]).await.unwrap();
@@ -215,10 +196,7 @@ async fn garbage_on_every_port_is_answered_cleanly_and_leaves_nothing_behind() {
     everywhere(&upstream, &adapter, &edge, 1).await;
     over_weir(&edge).await;
     over_weir(&adapter).await;
-    assert!(
-        edge.get("/a.ts").await.body == bytes(50_000, 1),
-        "the service goes on beside half-open connections"
-    );
+    assert!(edge.get("/a.ts").await.body == bytes(50_000, 1), "the service goes on beside half-open connections");
     drop(half_open);
     let before = (size(&edge), size(&adapter));
     for round in 2..5 {
@@ -230,11 +208,7 @@ async fn garbage_on_every_port_is_answered_cleanly_and_leaves_nothing_behind() {
         })
         .await;
         let after = size(process).resident_kib;
-        assert!(
-            after < before.resident_kib + 48 * 1024,
-            "from {} to {after} KiB",
-            before.resident_kib
-        );
+        assert!(after < before.resident_kib + 48 * 1024, "from {} to {after} KiB", before.resident_kib);
     }
     assert!(edge.is_running());
     upstream.put("/b.ts", Script::body(bytes(50_000, 2)));

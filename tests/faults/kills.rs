@@ -25,6 +25,12 @@ use super::{
 };
 
 const MIB: usize = 1 << 20;
+/// One and a half target durations of the live channel.
+const FROZEN: Duration = Duration::from_millis(1500);
+/// An edge lets a player wait so long.
+const PLAYER_PATIENCE: Duration = Duration::from_millis(2500);
+/// For a machine that is busy with other tests.
+const SLACK: Duration = Duration::from_millis(500);
 
 /// The viewer sees nothing: its player goes on at the other host before the buffer is empty.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,11 +54,7 @@ async fn the_edge_that_serves_dies_and_play_goes_on_elsewhere() {
     dies.kill9();
     let summary = within(PATIENCE, "the film's end", viewing).await.unwrap();
     assert_eq!(summary.outcome, Outcome::Completed, "{summary:?}");
-    assert_eq!(
-        (summary.segments, summary.stalls, summary.integrity_failures),
-        (8, 0, 0),
-        "{summary:?}"
-    );
+    assert_eq!((summary.segments, summary.stalls, summary.integrity_failures), (8, 0, 0), "{summary:?}");
     assert!(summary.failovers >= 1 && summary.skipped_segments == 0, "{summary:?}");
 }
 
@@ -65,10 +67,7 @@ async fn a_feeder_fails(fault: impl FnOnce(&mut Edge), within_seconds: u64) {
     serves.knows(2).await;
     let path = owned_by(&adapter, &[&feeds, &serves]).await;
     let body = bytes(4 * MIB, 1);
-    upstream.put(
-        &path,
-        Script::body(body.clone()).trickle(64 * 1024, Duration::from_millis(25)),
-    );
+    upstream.put(&path, Script::body(body.clone()).trickle(64 * 1024, Duration::from_millis(25)));
     let url = serves.url(&path);
     let (half, mut reached) = mpsc::channel(1);
     let reading = tokio::spawn(async move {
@@ -89,20 +88,13 @@ async fn a_feeder_fails(fault: impl FnOnce(&mut Edge), within_seconds: u64) {
     let (reply, all) = within(PATIENCE, "the whole body", reading).await.unwrap();
     assert_eq!(reply.unwrap().status, 200);
     assert!(all == body, "{} bytes", all.len());
-    assert!(
-        failed.elapsed() < Duration::from_secs(within_seconds),
-        "{:?}",
-        failed.elapsed()
-    );
+    assert!(failed.elapsed() < Duration::from_secs(within_seconds), "{:?}", failed.elapsed());
     assert_eq!(upstream.requests(&path), 1);
     let metrics = serves.metrics().await;
     let from_peer = metrics.sum("weir_peer_bytes_total", &["direction=\"received\""]);
     let from_adapter = metrics.sum("weir_origin_bytes_total", &[]);
     let twice = from_peer + from_adapter - 4.0 * MIB as f64;
-    assert!(
-        from_peer >= MIB as f64 && (0.0..=256.0 * 1024.0).contains(&twice),
-        "{from_peer} + {from_adapter}"
-    );
+    assert!(from_peer >= MIB as f64 && (0.0..=256.0 * 1024.0).contains(&twice), "{from_peer} + {from_adapter}");
     assert_eq!(metrics.sum("weir_integrity_failures_total", &[]), 0.0);
     assert!(metrics.sum("weir_failovers_total", &[]) >= 1.0);
 }
@@ -119,22 +111,17 @@ async fn the_peer_that_feeds_hangs_and_the_transfer_goes_on() {
     a_feeder_fails(|edge| edge.signal(Signal::STOP), 6).await;
 }
 
-/// The viewer sees: the film goes on from what relays hold. Live stops: the playlist is a 404 once it is older than one
-/// and a half target durations, so that the player changes its pathway, and is back soon after the adapter.
+/// The viewer sees: the film goes on from what relays hold. Live stops: no playlist that has not advanced for one and a
+/// half target durations is served, and one request later, which may take a player's whole patience, comes the 404 that
+/// makes the player change its pathway. Live is back soon after the adapter.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_adapter_dies_and_relays_go_on_with_what_they_hold() {
     let upstream = Upstream::start().await;
     film(&upstream, "film", 4);
     let channel = |first: usize| {
         let kind = "application/vnd.apple.mpegurl";
-        upstream.put(
-            "/live.m3u8",
-            Script::body(playlist("live", first, 3, true)).header("content-type", kind),
-        );
-        upstream.put(
-            &format!("/live-{}.ts", first + 2),
-            Script::body(segment(100, first as u8)),
-        );
+        upstream.put("/live.m3u8", Script::body(playlist("live", first, 3, true)).header("content-type", kind));
+        upstream.put(&format!("/live-{}.ts", first + 2), Script::body(segment(100, first as u8)));
     };
     channel(0);
     let mut adapter = Adapter::start(upstream.url("/"), Options::new()).await;
@@ -152,19 +139,18 @@ async fn the_adapter_dies_and_relays_go_on_with_what_they_hold() {
     adapter.kill9();
     let killed = Instant::now();
     let gone = until("the live playlist to end", async || {
-        let asked = killed.elapsed();
         let reply = other.get("/live.m3u8").await;
-        eprintln!("MEASURE {asked:?} -> {:?} {} age={} cache={} {}", killed.elapsed(), reply.status, reply.header("age"), reply.header("cache-status"), if reply.status == 404 { reply.text() } else { String::new() });
         if reply.status == 200 {
-            // What is still served is not made younger than it is.
-            assert!(killed.elapsed() < Duration::from_secs(4), "a frozen playlist is served");
+            // It last advanced before the kill.
+            assert!(killed.elapsed() < FROZEN + SLACK, "a frozen playlist after {:?}", killed.elapsed());
             return None;
         }
         Some(reply)
     })
     .await;
-    eprintln!("MEASURE gone after {:?}", killed.elapsed());
     assert_eq!(gone.status, 404);
+    // The last request may have waited for sources as long as a player's patience goes.
+    assert!(killed.elapsed() < FROZEN + PLAYER_PATIENCE + SLACK, "a 404 after {:?}", killed.elapsed());
     // Also what only the other relay holds, and though the adapter has to be given up first.
     for n in 0..4 {
         let reply = until_within(Duration::from_secs(4), "a held segment", async || {
@@ -191,9 +177,7 @@ fn bodies(directory: &Path) -> Vec<PathBuf> {
         return Vec::new();
     };
     let paths = entries.map(|entry| entry.unwrap().path());
-    paths
-        .flat_map(|path| if path.is_dir() { bodies(&path) } else { vec![path] })
-        .collect()
+    paths.flat_map(|path| if path.is_dir() { bodies(&path) } else { vec![path] }).collect()
 }
 
 /// The viewer sees nothing: what was on disk is served again after it was verified, and what was damaged is fetched
@@ -226,18 +210,11 @@ async fn an_edge_that_was_killed_serves_its_disk_verified_or_fetches_again() {
     edge.ready().await;
     for n in 0..OBJECTS {
         let reply = edge.get(&format!("/{n}.ts")).await;
-        assert!(
-            reply.status == 200 && reply.body == bytes(100_000, n as u8),
-            "object {n}: {}",
-            reply.status
-        );
+        assert!(reply.status == 200 && reply.body == bytes(100_000, n as u8), "object {n}: {}", reply.status);
     }
     let metrics = edge.metrics().await;
     let from_disk = metrics.sum("weir_cache_requests_total", &["tier=\"disk\"", "result=\"hit\""]);
     assert!((1.0..=9.0).contains(&from_disk), "{from_disk} from disk");
     assert!(metrics.sum("weir_integrity_failures_total", &[]) >= 1.0);
-    assert_eq!(
-        metrics.sum("weir_origin_bytes_total", &[]),
-        (OBJECTS as f64 - from_disk) * 100_000.0
-    );
+    assert_eq!(metrics.sum("weir_origin_bytes_total", &[]), (OBJECTS as f64 - from_disk) * 100_000.0);
 }

@@ -47,11 +47,7 @@ pub(crate) struct Fetch<'a> {
 
 impl<'a> Fetch<'a> {
     pub(crate) fn new(url: &'a Url) -> Self {
-        Self {
-            url,
-            protocol: Protocol::H1,
-            headers: HeaderMap::new(),
-        }
+        Self { url, protocol: Protocol::H1, headers: HeaderMap::new() }
     }
 
     pub(crate) fn over(mut self, protocol: Protocol) -> Self {
@@ -60,10 +56,7 @@ impl<'a> Fetch<'a> {
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.append(
-            name.parse::<HeaderName>().unwrap(),
-            HeaderValue::from_str(value).unwrap(),
-        );
+        self.headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
         self
     }
 
@@ -83,27 +76,14 @@ impl<'a> Fetch<'a> {
 
     /// Sends it and passes each piece of the body on as it arrives; the reply's body stays empty.
     pub(crate) async fn stream(self, mut sink: impl FnMut(Bytes) + Send) -> Result<Reply, Error> {
-        let config = Config {
-            protocol: self.protocol,
-            trust: Trust::Insecure,
-            connect: None,
-            timeouts: Timeouts::default(),
-        };
+        let config =
+            Config { protocol: self.protocol, trust: Trust::Insecure, connect: None, timeouts: Timeouts::default() };
         let connection = Client::new(config)?.connect(self.url).await?;
-        let get = Get {
-            url: self.url,
-            headers: &self.headers,
-            max_body: MAX_BODY,
-        };
+        let get = Get { url: self.url, headers: &self.headers, max_body: MAX_BODY };
         let done = connection.requester().get(&get, &mut sink).await;
         connection.close().await;
         let done = done?;
-        Ok(Reply {
-            status: done.status.as_u16(),
-            version: done.version,
-            headers: done.headers,
-            body: Bytes::new(),
-        })
+        Ok(Reply { status: done.status.as_u16(), version: done.version, headers: done.headers, body: Bytes::new() })
     }
 }
 
@@ -116,33 +96,19 @@ pub(crate) async fn get(url: &Url) -> Reply {
 pub(crate) async fn request(method: Method, url: &Url, headers: &[(&str, &str)]) -> Reply {
     let what = format!("{method} {url}");
     let exchange = async {
-        let stream = TcpStream::connect(&url[Position::BeforeHost..Position::AfterPort])
-            .await
-            .unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .unwrap();
-        let mut request = http::Request::builder()
-            .method(method)
-            .uri(&url[Position::BeforePath..Position::AfterQuery]);
+        let stream = TcpStream::connect(&url[Position::BeforeHost..Position::AfterPort]).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let mut request = http::Request::builder().method(method).uri(&url[Position::BeforePath..Position::AfterQuery]);
         request = request.header("host", &url[Position::BeforeHost..Position::AfterPort]);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let sending = async {
-            let response = sender
-                .send_request(request.body(Empty::<Bytes>::new()).unwrap())
-                .await
-                .unwrap();
+            let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
             let (head, body) = response.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             drop(sender);
-            Reply {
-                status: head.status.as_u16(),
-                version: head.version,
-                headers: head.headers,
-                body,
-            }
+            Reply { status: head.status.as_u16(), version: head.version, headers: head.headers, body }
         };
         let (reply, ended) = tokio::join!(sending, connection);
         ended.unwrap();

@@ -23,36 +23,20 @@ pub(crate) async fn media(name: &str) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/make.sh");
     let mut command = tokio::process::Command::new(script);
     let made = command.arg(&out).stdin(Stdio::null()).kill_on_drop(true).status();
-    assert!(
-        within(MAKING, "make.sh to make the inputs", made)
-            .await
-            .unwrap()
-            .success(),
-        "make.sh failed"
-    );
+    assert!(within(MAKING, "make.sh to make the inputs", made).await.unwrap().success(), "make.sh failed");
     out.join(name)
 }
 
 /// Plays an input to its end: what ffmpeg complained about, with a line for a failure without a word.
 pub(crate) async fn decode(input: &str, patience: Duration) -> Vec<String> {
-    let arguments = [
-        "-nostdin", "-v", "error", "-i", input, "-threads", "1", "-map", "0", "-f", "null", "-",
-    ];
+    let arguments = ["-nostdin", "-v", "error", "-i", input, "-threads", "1", "-map", "0", "-f", "null", "-"];
     let (said, _) = run("ffmpeg", &arguments, patience).await;
     said
 }
 
 /// The length in seconds that ffprobe finds, and what it complained about.
 pub(crate) async fn duration(input: &str, patience: Duration) -> (Option<f64>, Vec<String>) {
-    let arguments = [
-        "-v",
-        "error",
-        "-show_entries",
-        "format=duration",
-        "-of",
-        "csv=p=0",
-        input,
-    ];
+    let arguments = ["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", input];
     let (said, output) = run("ffprobe", &arguments, patience).await;
     (output.trim().parse().ok(), said)
 }
@@ -63,11 +47,7 @@ async fn run(program: &str, arguments: &[&str], patience: Duration) -> (Vec<Stri
     let what = format!("{program} {}", arguments.join(" "));
     let output = within(patience, &what, command.output()).await.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    let mut said: Vec<String> = errors
-        .lines()
-        .filter(|line| !line.contains(HARMLESS))
-        .map(str::to_owned)
-        .collect();
+    let mut said: Vec<String> = errors.lines().filter(|line| !line.contains(HARMLESS)).map(str::to_owned).collect();
     if !output.status.success() && said.is_empty() {
         said.push(format!("{what}: {}", output.status));
     }
@@ -87,10 +67,7 @@ impl Channel {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/live.sh");
         let mut command = Command::new(script);
         command.arg(folder.path()).arg(seconds.to_string()).stdin(Stdio::null());
-        let channel = Self {
-            folder,
-            child: command.spawn().unwrap(),
-        };
+        let channel = Self { folder, child: command.spawn().unwrap() };
         until("the channel's first playlist", async || channel.playlist()).await;
         channel
     }

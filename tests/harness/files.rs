@@ -30,10 +30,7 @@ pub(crate) fn all(directory: &Path) -> Vec<PathBuf> {
 /// Each file below a folder with the URL path it is served under.
 pub(crate) fn served(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let path = |file: &Path| format!("/{}", file.strip_prefix(folder).unwrap().to_str().unwrap());
-    all(folder)
-        .iter()
-        .map(|file| (path(file), fs::read(file).unwrap()))
-        .collect()
+    all(folder).iter().map(|file| (path(file), fs::read(file).unwrap())).collect()
 }
 
 /// The files below a directory that contain these bytes.

@@ -4,10 +4,7 @@
 //! Invariants: everything listens on loopback ports that the system chooses, so that tests run side by side; every wait
 //! ends with a message that says what did not happen; what is dropped takes only its own child or task with it.
 
-#![allow(
-    dead_code,
-    reason = "which helpers are used differs from test program to test program"
-)]
+#![allow(dead_code, reason = "which helpers are used differs from test program to test program")]
 
 pub(crate) mod fetch;
 pub(crate) mod ffmpeg;

@@ -80,15 +80,7 @@ impl Process {
         }
         let directory = tempfile::Builder::new().prefix("weir-test-").tempdir().unwrap();
         let label = label.to_owned();
-        let mut process = Self {
-            label,
-            base,
-            options,
-            directory,
-            report: Value::Null,
-            running: None,
-            starts: 0,
-        };
+        let mut process = Self { label, base, options, directory, report: Value::Null, running: None, starts: 0 };
         if let Err(status) = process.spawn().await {
             panic!("{} did not start: {status}\n{}", process.label, process.stderr());
         }
@@ -98,21 +90,12 @@ impl Process {
     /// Starts `weir` that is expected to refuse: its exit code and standard error.
     pub(crate) async fn refused(args: &[&str]) -> (Option<i32>, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-        command
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
         let mut text = String::new();
         let mut stderr = child.stderr.take().unwrap();
         let ended = async {
-            tokio::io::AsyncReadExt::read_to_string(&mut stderr, &mut text)
-                .await
-                .unwrap();
+            tokio::io::AsyncReadExt::read_to_string(&mut stderr, &mut text).await.unwrap();
             child.wait().await.unwrap()
         };
         let status = within(PATIENCE, "weir to refuse and exit", ended).await;
@@ -168,12 +151,7 @@ impl Process {
     }
 
     fn keep_ports(&mut self) {
-        let found = [
-            ("--http", "http"),
-            ("--listen", "tls"),
-            ("--peer", "peer"),
-            ("--admin", "admin"),
-        ];
+        let found = [("--http", "http"), ("--listen", "tls"), ("--peer", "peer"), ("--admin", "admin")];
         for (flag, field) in found {
             let at = self.options.args.iter().position(|arg| arg == flag);
             if let (Some(at), Some(address)) = (at, first_text(&self.report[field])) {
@@ -212,27 +190,18 @@ impl Process {
     /// Waits until the child ends by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let label = format!("{} to end", self.label);
-        let status = until(&label, async || {
-            self.running.as_mut().unwrap().child.try_wait().unwrap()
-        })
-        .await;
+        let status = until(&label, async || self.running.as_mut().unwrap().child.try_wait().unwrap()).await;
         self.running = None;
         status
     }
 
     /// Whether the child still runs.
     pub(crate) fn is_running(&mut self) -> bool {
-        self.running
-            .as_mut()
-            .is_some_and(|running| running.child.try_wait().unwrap().is_none())
+        self.running.as_mut().is_some_and(|running| running.child.try_wait().unwrap().is_none())
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.running
-            .as_ref()
-            .unwrap_or_else(|| panic!("{} does not run", self.label))
-            .child
-            .id()
+        self.running.as_ref().unwrap_or_else(|| panic!("{} does not run", self.label)).child.id()
     }
 
     /// What the child said when it was ready.

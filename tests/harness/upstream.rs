@@ -62,10 +62,7 @@ impl Script {
 
     /// A status without a body.
     pub(crate) fn status(status: u16) -> Self {
-        Self {
-            status,
-            ..Self::body("")
-        }
+        Self { status, ..Self::body("") }
     }
 
     pub(crate) fn with_status(mut self, status: u16) -> Self {
@@ -149,11 +146,7 @@ impl Upstream {
 
     /// Serves a folder's files as they are at each request; scripts come first.
     pub(crate) async fn folder(folder: &Path) -> Self {
-        Self::with(State {
-            folder: Some(folder.to_owned()),
-            ..State::default()
-        })
-        .await
+        Self::with(State { folder: Some(folder.to_owned()), ..State::default() }).await
     }
 
     async fn with(state: State) -> Self {
@@ -162,12 +155,7 @@ impl Upstream {
         let state = Arc::new(state);
         let (resumed, resume) = watch::channel(0);
         let task = tokio::spawn(serve(listener, state.clone(), resume));
-        Self {
-            address,
-            state,
-            resumed,
-            task,
-        }
+        Self { address, state, resumed, task }
     }
 
     /// Answers this path (without query) so from now on.
@@ -187,9 +175,7 @@ impl Upstream {
     /// Requests so far, of whatever method, for a path (without query).
     pub(crate) fn requests(&self, path: &str) -> usize {
         let seen = self.state.seen.lock().unwrap();
-        seen.iter()
-            .filter(|seen| seen.target.split('?').next() == Some(path))
-            .count()
+        seen.iter().filter(|seen| seen.target.split('?').next() == Some(path)).count()
     }
 
     /// Every request so far.
@@ -219,9 +205,7 @@ async fn serve(listener: TcpListener, state: Arc<State>, resume: watch::Receiver
         connections.spawn(async move {
             let service = service_fn(move |request| answer(state.clone(), resume.clone(), request));
             // A client that goes away is no concern of the origin.
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
         while connections.try_join_next().is_some() {}
     }
@@ -235,11 +219,7 @@ async fn answer(
     let path = request.uri().path().to_owned();
     let target = request.uri().path_and_query().map_or(path.clone(), ToString::to_string);
     let (method, headers) = (request.method().clone(), request.headers().clone());
-    state.seen.lock().unwrap().push(Seen {
-        method: method.clone(),
-        target,
-        headers: headers.clone(),
-    });
+    state.seen.lock().unwrap().push(Seen { method: method.clone(), target, headers: headers.clone() });
     let script = state.scripts.lock().unwrap().get(&path).cloned();
     let script = script.or_else(|| from_folder(state.folder.as_deref()?, &path));
     let script = script.unwrap_or_else(|| Script::status(404));
@@ -256,10 +236,7 @@ fn respond(
     mut script: Script,
 ) -> Response<Paced> {
     let mut response = Response::builder();
-    let etag = script
-        .headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("etag"));
+    let etag = script.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("etag"));
     let known = asked.get("if-none-match").and_then(|value| value.to_str().ok());
     if etag.is_some_and(|(_, etag)| known == Some(etag)) {
         (script.status, script.body) = (StatusCode::NOT_MODIFIED.as_u16(), Bytes::new());
@@ -319,12 +296,7 @@ async fn send(
             tokio::time::sleep(pause).await;
         }
         let stops = [script.break_at, stall_at];
-        let room = stops
-            .into_iter()
-            .flatten()
-            .filter(|at| *at > sent)
-            .map(|at| at - sent)
-            .min();
+        let room = stops.into_iter().flatten().filter(|at| *at > sent).map(|at| at - sent).min();
         let piece = body.split_to(size.min(body.len()).min(room.unwrap_or(usize::MAX)));
         let bytes = piece.len();
         if pieces.send(Ok(piece)).await.is_err() {
@@ -340,10 +312,7 @@ fn single_range(range: &str, length: usize) -> Option<(usize, usize)> {
     let (from, to) = match (from, to) {
         ("", suffix) => (length.saturating_sub(suffix.parse().ok()?), length),
         (from, "") => (from.parse().ok()?, length),
-        (from, to) => (
-            from.parse().ok()?,
-            to.parse::<usize>().ok()?.saturating_add(1).min(length),
-        ),
+        (from, to) => (from.parse().ok()?, to.parse::<usize>().ok()?.saturating_add(1).min(length)),
     };
     (from < to).then_some((from, to))
 }

@@ -77,10 +77,7 @@ impl Edge {
     /// Waits until its network has exactly so many members, itself included.
     pub(crate) async fn knows(&self, members: usize) {
         let what = format!("{members} known members");
-        until(&what, async || {
-            (self.status().await["peers"]["known"] == members).then_some(())
-        })
-        .await;
+        until(&what, async || (self.status().await["peers"]["known"] == members).then_some(())).await;
     }
 
     /// A URL at the encrypted doors, for HTTP/1.1, HTTP/2 and HTTP/3.
@@ -112,10 +109,7 @@ pub(crate) trait Weir: Deref<Target = Process> {
 
     /// Waits until `/readyz` says so.
     async fn ready(&self) {
-        until("/readyz to answer 200", async || {
-            (self.admin("/readyz").await.status == 200).then_some(())
-        })
-        .await;
+        until("/readyz to answer 200", async || (self.admin("/readyz").await.status == 200).then_some(())).await;
     }
 
     async fn metrics(&self) -> Metrics {
@@ -136,9 +130,7 @@ impl Metrics {
         let samples = self.0.lines().filter_map(|line| line.strip_prefix(name));
         let samples = samples.filter(|rest| rest.starts_with(['{', ' ']));
         let samples = samples.filter(|rest| labels.iter().all(|label| rest.contains(label)));
-        samples
-            .filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok())
-            .sum()
+        samples.filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 
     pub(crate) fn text(&self) -> &str {

@@ -36,15 +36,8 @@ impl Flow {
 
     async fn over(adapter: Adapter, folder: &Path) -> Self {
         let edges = Edge::three(&adapter, &Options::new()).await;
-        let content = files::served(folder)
-            .into_iter()
-            .filter(|(path, _)| !path.ends_with(".keyinfo"))
-            .collect();
-        Self {
-            adapter,
-            edges,
-            content,
-        }
+        let content = files::served(folder).into_iter().filter(|(path, _)| !path.ends_with(".keyinfo")).collect();
+        Self { adapter, edges, content }
     }
 
     pub(crate) fn media(&self) -> impl Iterator<Item = &(String, Vec<u8>)> {
@@ -80,10 +73,7 @@ impl Flow {
                 let reply = edge.get(&format!("/{name}{path}")).await;
                 same(&reply, bytes, path);
                 let cached = reply.header("cache-status");
-                assert!(
-                    path.ends_with(".m3u8") || cached.contains("hit"),
-                    "{path} by name: {cached}"
-                );
+                assert!(path.ends_with(".m3u8") || cached.contains("hit"), "{path} by name: {cached}");
             }
             same(&self.adapter.get(path).await, bytes, path);
         }
@@ -95,10 +85,7 @@ impl Flow {
             assert_eq!(decode(&url, PLAY).await, [""; 0], "{url} does not play cleanly");
             let (length, said) = duration(&url, PLAY).await;
             assert_eq!(said, [""; 0], "{url} is not probed cleanly");
-            assert!(
-                (length.unwrap() - LENGTH).abs() < ROUNDING,
-                "{url} lasts {length:?} seconds"
-            );
+            assert!((length.unwrap() - LENGTH).abs() < ROUNDING, "{url} lasts {length:?} seconds");
         }
     }
 
@@ -110,47 +97,23 @@ impl Flow {
             let metrics = edge.metrics().await;
             from_peers += metrics.sum("weir_peer_bytes_total", &["direction=\"received\""]);
             from_adapter += metrics.sum("weir_origin_bytes_total", &[]);
-            assert_eq!(
-                metrics.sum("weir_integrity_failures_total", &[]),
-                0.0,
-                "{}",
-                metrics.text()
-            );
+            assert_eq!(metrics.sum("weir_integrity_failures_total", &[]), 0.0, "{}", metrics.text());
         }
-        assert!(
-            from_peers >= total as f64,
-            "of three copies of {total} bytes, peers brought only {from_peers}"
-        );
-        assert!(
-            from_adapter < 1.5 * total as f64,
-            "{from_adapter} bytes came from the adapter, {total} are there"
-        );
+        assert!(from_peers >= total as f64, "of three copies of {total} bytes, peers brought only {from_peers}");
+        assert!(from_adapter < 1.5 * total as f64, "{from_adapter} bytes came from the adapter, {total} are there");
     }
 }
 
 pub(crate) fn same(reply: &Reply, bytes: &[u8], path: &str) {
     assert_eq!(reply.status, 200, "{path}: {:?}", reply.headers);
-    assert!(
-        reply.body == bytes,
-        "{path} over {:?}: {} bytes differ",
-        reply.version,
-        reply.body.len()
-    );
+    assert!(reply.body == bytes, "{path} over {:?}: {} bytes differ", reply.version, reply.body.len());
 }
 
 /// The origin was asked for each object once, and sent it once.
 pub(crate) fn fetched_once(upstream: &Upstream, flow: &Flow) {
     for (path, bytes) in flow.media() {
-        assert_eq!(
-            upstream.sent(path),
-            bytes.len() as u64,
-            "bytes of {path} sent by the origin"
-        );
-        let full = upstream
-            .seen()
-            .iter()
-            .filter(|seen| seen.target == *path && !conditional(seen))
-            .count();
+        assert_eq!(upstream.sent(path), bytes.len() as u64, "bytes of {path} sent by the origin");
+        let full = upstream.seen().iter().filter(|seen| seen.target == *path && !conditional(seen)).count();
         assert_eq!(full, 1, "requests for {path} at the origin");
     }
 }

@@ -42,10 +42,7 @@ async fn media_aes_keys_pass_through_and_are_not_kept() {
     }
     flow.plays("/stream.m3u8").await;
     let requests = upstream.requests(KEY_PATH);
-    assert!(
-        requests >= asked + flow.edges.len(),
-        "players got the key from the origin"
-    );
+    assert!(requests >= asked + flow.edges.len(), "players got the key from the origin");
     flow.relays_shared().await;
     fetched_once(&upstream, &flow);
 
@@ -61,10 +58,7 @@ async fn media_aes_keys_pass_through_and_are_not_kept() {
 
 fn keeps_segments_but_no_key(data: &Path, sample: &[u8]) {
     // Finding the segment shows that the key would be found as well.
-    assert!(
-        !files::containing(data, sample).is_empty(),
-        "no segment is among what is kept"
-    );
+    assert!(!files::containing(data, sample).is_empty(), "no segment is among what is kept");
     let with_key = files::containing(data, KEY);
     assert!(with_key.is_empty(), "the key is in {with_key:?}");
 }

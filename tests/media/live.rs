@@ -34,13 +34,8 @@ struct Watched {
 
 /// First sequence number and segment names.
 fn window(playlist: &str) -> (u64, Vec<&str>) {
-    let sequence = playlist
-        .lines()
-        .find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
-    let segments = playlist
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .collect();
+    let sequence = playlist.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
+    let segments = playlist.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
     (sequence.unwrap_or("0").parse().unwrap(), segments)
 }
 
@@ -51,10 +46,7 @@ async fn watch(edge: &Edge, protocol: Protocol, channel: &Channel) -> Watched {
     loop {
         let (origins, on_air) = channel.playlist().map_or((0, Vec::new()), |text| {
             let (sequence, segments) = window(&text);
-            (
-                sequence + segments.len() as u64,
-                segments.into_iter().map(str::to_owned).collect(),
-            )
+            (sequence + segments.len() as u64, segments.into_iter().map(str::to_owned).collect())
         });
         let reply = Fetch::new(&edge.tls("/live.m3u8")).over(protocol).send().await;
         assert_eq!(reply.status, 200, "{:?}", reply.headers);
@@ -66,19 +58,12 @@ async fn watch(edge: &Edge, protocol: Protocol, channel: &Channel) -> Watched {
             "went from {first}..{last} to {sequence}..{}",
             watched.newest
         );
-        assert!(
-            watched.newest + LAG >= origins,
-            "{} at the edge, {origins} at the origin",
-            watched.newest
-        );
+        assert!(watched.newest + LAG >= origins, "{} at the edge, {origins} at the origin", watched.newest);
         (first, last) = (sequence, watched.newest);
         for segment in segments {
             // The oldest may leave the origin between the two looks.
             if !watched.segments.contains_key(segment) && on_air.iter().skip(1).any(|name: &String| name == segment) {
-                let reply = Fetch::new(&edge.tls(&format!("/{segment}")))
-                    .over(protocol)
-                    .send()
-                    .await;
+                let reply = Fetch::new(&edge.tls(&format!("/{segment}"))).over(protocol).send().await;
                 assert_eq!(reply.status, 200, "{segment}: {:?}", reply.headers);
                 watched.segments.insert(segment.to_owned(), reply.body.to_vec());
             }
@@ -131,11 +116,7 @@ async fn goes_forward_to_its_end(channel: &Channel, edges: &[Edge; 3]) -> BTreeM
     let (sequence, segments) = window(&text);
     assert!(sequence > 4, "the window slid to {sequence} only");
     for (edge, watched) in edges.iter().zip([watched_a, watched_b, watched_c]) {
-        assert_eq!(
-            watched.newest,
-            sequence + segments.len() as u64,
-            "the end that this edge showed"
-        );
+        assert_eq!(watched.newest, sequence + segments.len() as u64, "the end that this edge showed");
         assert!(watched.polls >= 10, "{} polls", watched.polls);
         assert!(watched.segments.len() >= 10, "{} segments", watched.segments.len());
         for (name, bytes) in &watched.segments {
@@ -164,10 +145,7 @@ async fn media_live_over_http_slides_forward_to_its_end() {
         assert!(requests <= 1, "{name} was fetched {requests} times");
     }
     let looks = upstream.requests("/live.m3u8");
-    assert!(
-        looks <= 2 * ON_AIR as usize,
-        "the origin's playlist was asked for {looks} times"
-    );
+    assert!(looks <= 2 * ON_AIR as usize, "the origin's playlist was asked for {looks} times");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,11 +176,7 @@ async fn media_live_that_froze_is_not_served_as_fresh() {
             let reply = edge.get("/live.m3u8").await;
             assert_eq!(reply.status, 200, "{:?}", reply.headers);
             let forwarded = reply.header("cache-status").contains("fwd=stale");
-            asked_anew = if forwarded && reply.text() == frozen {
-                asked_anew + 1
-            } else {
-                0
-            };
+            asked_anew = if forwarded && reply.text() == frozen { asked_anew + 1 } else { 0 };
             (asked_anew == 10).then_some(())
         })
         .await;

@@ -31,11 +31,7 @@ fn byte_ranges(playlist: &str) -> Vec<(String, usize, usize)> {
 async fn ranges_are_right(flow: &Flow, folder: &Path) {
     let ranges = byte_ranges(&files::text(&folder.join("stream.m3u8")).unwrap());
     assert!(ranges.len() >= 4, "the playlist names {} ranges", ranges.len());
-    let files: HashMap<&str, &[u8]> = flow
-        .content
-        .iter()
-        .map(|(path, bytes)| (&path[..], &bytes[..]))
-        .collect();
+    let files: HashMap<&str, &[u8]> = flow.content.iter().map(|(path, bytes)| (&path[..], &bytes[..])).collect();
     // The last first: a player may seek before anything else is there.
     for (path, from, length) in ranges.iter().rev() {
         let file = files[&path[..]];
@@ -45,15 +41,8 @@ async fn ranges_are_right(flow: &Flow, folder: &Path) {
                 let url = edge.tls(path);
                 let asked = format!("bytes={from}-{}", from + length - 1);
                 let reply = Fetch::new(&url).over(protocol).header("range", &asked).send().await;
-                assert_eq!(
-                    (reply.status, reply.header("content-range")),
-                    (206, &expected[..]),
-                    "{url} {asked}"
-                );
-                assert!(
-                    reply.body == file[*from..from + length],
-                    "{url} {asked} over {protocol}"
-                );
+                assert_eq!((reply.status, reply.header("content-range")), (206, &expected[..]), "{url} {asked}");
+                assert!(reply.body == file[*from..from + length], "{url} {asked} over {protocol}");
             }
         }
     }
@@ -63,15 +52,9 @@ async fn ranges_are_right(flow: &Flow, folder: &Path) {
         let url = edge.url(path);
         let ask = async |range: &str| Fetch::new(&url).header("range", range).send().await;
         let tail = ask("bytes=-100").await;
-        assert!(
-            tail.status == 206 && tail.body == file[file.len() - 100..],
-            "the last 100 bytes of {url}"
-        );
+        assert!(tail.status == 206 && tail.body == file[file.len() - 100..], "the last 100 bytes of {url}");
         let rest = ask("bytes=100-").await;
-        assert!(
-            rest.status == 206 && rest.body == file[100..],
-            "all but the first 100 bytes of {url}"
-        );
+        assert!(rest.status == 206 && rest.body == file[100..], "all but the first 100 bytes of {url}");
         let beyond = ask(&format!("bytes={}-", file.len())).await;
         let size = format!("bytes */{}", file.len());
         assert_eq!((beyond.status, beyond.header("content-range")), (416, &size[..]));

@@ -33,12 +33,7 @@ async fn media_fmp4_renditions_from_a_folder() {
     let flow = Flow::from_folder(&media("abr").await).await;
     flow.bytes_are_the_origins().await;
     flow.bytes_are_there_by_name_and_at_the_adapter().await;
-    for playlist in [
-        "/master.m3u8",
-        "/low/stream.m3u8",
-        "/mid/stream.m3u8",
-        "/high/stream.m3u8",
-    ] {
+    for playlist in ["/master.m3u8", "/low/stream.m3u8", "/mid/stream.m3u8", "/high/stream.m3u8"] {
         flow.plays(playlist).await;
     }
     flow.relays_shared().await;

@@ -26,20 +26,11 @@ pub struct Admin {
 impl Admin {
     /// Admin endpoints over these sources, reachable by address, as `localhost`, and by `names`.
     pub fn new(registry: Registry, readiness: Readiness, status: Arc<dyn StatusSource>, names: Vec<String>) -> Self {
-        Self {
-            registry,
-            readiness,
-            status,
-            names,
-        }
+        Self { registry, readiness, status, names }
     }
 
     fn answer(&self, request: &Request) -> Response {
-        if !request
-            .authority
-            .as_deref()
-            .is_some_and(|authority| self.is_own(authority))
-        {
+        if !request.authority.as_deref().is_some_and(|authority| self.is_own(authority)) {
             return Response::text(
                 StatusCode::MISDIRECTED_REQUEST,
                 "use this address by its number or a configured name",
@@ -60,27 +51,16 @@ impl Admin {
 
     fn readyz(&self, query: Option<&str>) -> Response {
         let ready = self.readiness.is_ready();
-        let status = if ready {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let verdict = match (ready, self.readiness.is_draining()) {
             (true, _) => "ready",
             (false, true) => "draining",
             (false, false) => "not ready",
         };
         let verbose = query.into_iter().flat_map(|query| query.split('&')).any(|part| {
-            part == "verbose"
-                || part
-                    .strip_prefix("verbose=")
-                    .is_some_and(|value| value != "0" && value != "false")
+            part == "verbose" || part.strip_prefix("verbose=").is_some_and(|value| value != "0" && value != "false")
         });
-        let report = if verbose {
-            self.readiness.report()
-        } else {
-            String::new()
-        };
+        let report = if verbose { self.readiness.report() } else { String::new() };
         Response::text(status, format!("{report}{verdict}"))
     }
 
@@ -101,10 +81,7 @@ impl Admin {
             return false;
         };
         let host = authority.host();
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         bare.parse::<IpAddr>().is_ok()
             || host.eq_ignore_ascii_case("localhost")
             || self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
@@ -161,71 +138,32 @@ mod tests {
     #[tokio::test]
     async fn endpoints_tell_the_state() {
         let registry = Registry::new();
-        registry
-            .register(Box::new(prometheus::IntGauge::new("weir_test", "A gauge.").unwrap()))
-            .unwrap();
+        registry.register(Box::new(prometheus::IntGauge::new("weir_test", "A gauge.").unwrap())).unwrap();
         let readiness = Readiness::new();
         let store = readiness.check("store");
         let admin = Admin::new(registry, readiness.clone(), Arc::new(Fixed), vec!["relay.lan".into()]);
         let local = Some("127.0.0.1:7090");
         let get = |path| ask(&admin, Method::GET, path, local);
         assert_eq!(get("/livez").await, (StatusCode::OK, "alive\n".into()));
-        assert_eq!(
-            get("/readyz").await,
-            (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".into())
-        );
+        assert_eq!(get("/readyz").await, (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".into()));
         store.set(true);
-        assert_eq!(
-            get("/readyz?verbose").await,
-            (StatusCode::OK, "[+] store\nready\n".into())
-        );
+        assert_eq!(get("/readyz?verbose").await, (StatusCode::OK, "[+] store\nready\n".into()));
         readiness.drain();
-        assert_eq!(
-            get("/readyz").await,
-            (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into())
-        );
+        assert_eq!(get("/readyz").await, (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()));
         assert!(get("/metrics").await.1.contains("weir_test 0"));
         assert_eq!(get("/api/v1/status").await, (StatusCode::OK, r#"{"viewers":3}"#.into()));
         assert_eq!(get("/").await.0, StatusCode::NOT_FOUND);
-        assert_eq!(
-            ask(&admin, Method::POST, "/livez", local).await.0,
-            StatusCode::METHOD_NOT_ALLOWED
-        );
+        assert_eq!(ask(&admin, Method::POST, "/livez", local).await.0, StatusCode::METHOD_NOT_ALLOWED);
     }
 
     #[tokio::test]
     async fn foreign_names_are_refused() {
-        let admin = Admin::new(
-            Registry::new(),
-            Readiness::new(),
-            Arc::new(Fixed),
-            vec!["relay.lan".into()],
-        );
-        for own in [
-            "127.0.0.1",
-            "127.0.0.1:1",
-            "[::1]:80",
-            "10.0.0.3:7090",
-            "localhost:80",
-            "LOCALHOST",
-            "relay.lan",
-        ] {
-            assert_eq!(
-                ask(&admin, Method::GET, "/livez", Some(own)).await.0,
-                StatusCode::OK,
-                "{own}"
-            );
+        let admin = Admin::new(Registry::new(), Readiness::new(), Arc::new(Fixed), vec!["relay.lan".into()]);
+        for own in ["127.0.0.1", "127.0.0.1:1", "[::1]:80", "10.0.0.3:7090", "localhost:80", "LOCALHOST", "relay.lan"] {
+            assert_eq!(ask(&admin, Method::GET, "/livez", Some(own)).await.0, StatusCode::OK, "{own}");
         }
-        for foreign in [
-            None,
-            Some("evil.example"),
-            Some("127.0.0.1.evil.example"),
-            Some("localhost.evil.example:80"),
-        ] {
-            assert_eq!(
-                ask(&admin, Method::GET, "/livez", foreign).await.0,
-                StatusCode::MISDIRECTED_REQUEST
-            );
+        for foreign in [None, Some("evil.example"), Some("127.0.0.1.evil.example"), Some("localhost.evil.example:80")] {
+            assert_eq!(ask(&admin, Method::GET, "/livez", foreign).await.0, StatusCode::MISDIRECTED_REQUEST);
         }
     }
 }

@@ -60,12 +60,8 @@ impl Readiness {
 
     /// One line for each condition, in the order of their names.
     pub fn report(&self) -> String {
-        let mut checks: Vec<(&str, bool)> = self
-            .shared
-            .checks
-            .iter()
-            .map(|check| (*check.key(), check.load(Ordering::Acquire)))
-            .collect();
+        let mut checks: Vec<(&str, bool)> =
+            self.shared.checks.iter().map(|check| (*check.key(), check.load(Ordering::Acquire))).collect();
         checks.sort_unstable();
         let mut text = String::new();
         for (name, ready) in checks {

@@ -55,12 +55,8 @@ impl Activity {
 
     /// Counts the connection under its protocol, the first time it is known.
     pub(super) fn speaks(&self, protocol: Protocol) {
-        self.counted.get_or_init(|| {
-            (
-                protocol,
-                self.metrics.as_ref().map(|metrics| metrics.connection_opened(protocol)),
-            )
-        });
+        self.counted
+            .get_or_init(|| (protocol, self.metrics.as_ref().map(|metrics| metrics.connection_opened(protocol))));
     }
 
     /// Some request advanced.
@@ -81,10 +77,7 @@ impl Activity {
         self.head.store(NO_HEAD, Ordering::Relaxed);
         self.advanced();
         let counted = self.metrics.as_ref().map(|metrics| metrics.request_started());
-        RequestGuard {
-            activity: self.clone(),
-            _counted: counted,
-        }
+        RequestGuard { activity: self.clone(), _counted: counted }
     }
 
     fn deadline(&self, limits: &Limits) -> Instant {
@@ -221,12 +214,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_does_nothing_is_overdue() {
         let brief = Duration::from_millis(20);
-        let limits = Limits {
-            header_read_timeout: brief,
-            idle_timeout: brief,
-            stall_timeout: brief,
-            ..limits()
-        };
+        let limits = Limits { header_read_timeout: brief, idle_timeout: brief, stall_timeout: brief, ..limits() };
         let activity = Activity::new(None);
         let _request = activity.request();
         activity.overdue(&limits).await;

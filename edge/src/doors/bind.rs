@@ -20,9 +20,7 @@ pub(super) fn pair(address: SocketAddr) -> Result<(TcpListener, std::net::UdpSoc
     let mut attempts = 1;
     loop {
         let listener = tcp(address)?;
-        let bound = listener
-            .local_addr()
-            .map_err(|error| DoorError::listen(address, Transport::Tcp, error))?;
+        let bound = listener.local_addr().map_err(|error| DoorError::listen(address, Transport::Tcp, error))?;
         match datagrams(bound) {
             Ok(socket) => return Ok((listener, socket)),
             // The kernel chose a TCP port whose UDP twin is taken: let it choose another.
@@ -47,10 +45,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn datagrams(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    for outcome in [
-        socket.set_recv_buffer_size(UDP_BUFFER),
-        socket.set_send_buffer_size(UDP_BUFFER),
-    ] {
+    for outcome in [socket.set_recv_buffer_size(UDP_BUFFER), socket.set_send_buffer_size(UDP_BUFFER)] {
         if let Err(error) = outcome {
             tracing::debug!(%address, %error, "udp buffer not enlarged");
         }

@@ -82,13 +82,7 @@ pub struct DoorsConfig {
 impl DoorsConfig {
     /// Plain doors only, default bounds, nothing counted.
     pub fn plain(addresses: Vec<SocketAddr>) -> Self {
-        Self {
-            tls: Vec::new(),
-            plain: addresses,
-            certificate: None,
-            limits: Limits::default(),
-            metrics: None,
-        }
+        Self { tls: Vec::new(), plain: addresses, certificate: None, limits: Limits::default(), metrics: None }
     }
 }
 
@@ -152,11 +146,7 @@ impl DoorError {
         match source.kind() {
             io::ErrorKind::AddrInUse => Self::Busy { address, transport },
             io::ErrorKind::PermissionDenied => Self::Denied { address, transport },
-            _ => Self::Unavailable {
-                address,
-                transport,
-                source,
-            },
+            _ => Self::Unavailable { address, transport, source },
         }
     }
 }

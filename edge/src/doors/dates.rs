@@ -14,9 +14,7 @@ pub(super) struct Dates {
 
 impl Dates {
     pub(super) fn new() -> Self {
-        Self {
-            last: ArcSwap::from_pointee(format(0)),
-        }
+        Self { last: ArcSwap::from_pointee(format(0)) }
     }
 
     /// The field's value for `now`.
@@ -35,10 +33,7 @@ impl Dates {
 
 fn format(second: u64) -> (u64, HeaderValue) {
     let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
-    (
-        second,
-        HeaderValue::from_str(&date).expect("an HTTP date is visible ASCII"),
-    )
+    (second, HeaderValue::from_str(&date).expect("an HTTP date is visible ASCII"))
 }
 
 #[cfg(test)]
@@ -50,13 +45,7 @@ mod tests {
         let dates = Dates::new();
         let start = UNIX_EPOCH + Duration::from_millis(784_111_777_000);
         assert_eq!(dates.at(start), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(
-            dates.at(start + Duration::from_millis(999)),
-            "Sun, 06 Nov 1994 08:49:37 GMT"
-        );
-        assert_eq!(
-            dates.at(start + Duration::from_secs(1)),
-            "Sun, 06 Nov 1994 08:49:38 GMT"
-        );
+        assert_eq!(dates.at(start + Duration::from_millis(999)), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(dates.at(start + Duration::from_secs(1)), "Sun, 06 Nov 1994 08:49:38 GMT");
     }
 }

@@ -33,13 +33,7 @@ impl Exchange {
     }
 
     fn admit(&self, parts: Parts, protocol: Protocol, body: Body) -> Result<Request, (StatusCode, &'static str)> {
-        let Parts {
-            method,
-            uri,
-            version,
-            headers,
-            ..
-        } = parts;
+        let Parts { method, uri, version, headers, .. } = parts;
         if fields_size(&headers) > self.limits.max_header_bytes as usize {
             return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header fields too large"));
         }
@@ -47,43 +41,25 @@ impl Exchange {
             return Err((StatusCode::NOT_IMPLEMENTED, "method not implemented"));
         }
         let authority = authority(&uri, &headers, version)?;
-        let target = uri
-            .into_parts()
-            .path_and_query
-            .ok_or((StatusCode::BAD_REQUEST, "no path"))?;
+        let target = uri.into_parts().path_and_query.ok_or((StatusCode::BAD_REQUEST, "no path"))?;
         if target.as_str().len() > self.limits.max_uri_bytes {
             return Err((StatusCode::URI_TOO_LONG, "path and query too long"));
         }
         if !target.path().starts_with('/') {
             return Err((StatusCode::BAD_REQUEST, "the path must begin with /"));
         }
-        if body
-            .length()
-            .is_some_and(|length| length > self.limits.max_request_body)
-        {
+        if body.length().is_some_and(|length| length > self.limits.max_request_body) {
             return Err((StatusCode::PAYLOAD_TOO_LARGE, "request body too large"));
         }
         let mut origin_form = uri::Parts::default();
         origin_form.path_and_query = Some(target);
         let uri = Uri::from_parts(origin_form).map_err(|_| (StatusCode::BAD_REQUEST, "bad path"))?;
-        Ok(Request {
-            method,
-            uri,
-            authority,
-            headers,
-            protocol,
-            secure: self.secure,
-            body,
-        })
+        Ok(Request { method, uri, authority, headers, protocol, secure: self.secure, body })
     }
 
     /// Completes a response's head and drops the body where the request or the status forbids one.
     pub(super) fn finish(&self, head_only: bool, protocol: Protocol, response: Response) -> (http::Response<()>, Body) {
-        let Response {
-            status,
-            mut headers,
-            mut body,
-        } = response;
+        let Response { status, mut headers, mut body } = response;
         let bodiless = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if bodiless {
             body = Body::empty();
@@ -117,10 +93,7 @@ impl Exchange {
 }
 
 fn fields_size(headers: &HeaderMap) -> usize {
-    headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD)
-        .sum()
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum()
 }
 
 /// RFC 9112 section 3.2: an HTTP/1.1 request has exactly one Host, and an absolute target overrides it. Two different
@@ -142,8 +115,7 @@ fn authority(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Option<
     if host.is_empty() {
         return Ok(None);
     }
-    host.parse::<uri::Authority>()
-        .map_err(|_| (StatusCode::BAD_REQUEST, "bad Host"))?;
+    host.parse::<uri::Authority>().map_err(|_| (StatusCode::BAD_REQUEST, "bad Host"))?;
     Ok(Some(host.to_owned()))
 }
 
@@ -176,10 +148,7 @@ mod tests {
         let Answer::Ready(mut response) = exchange().call(parts, Protocol::H1, Body::empty()) else {
             panic!("the echo is ready")
         };
-        let piece = std::future::poll_fn(|cx| response.body.poll_data(cx))
-            .await
-            .unwrap()
-            .unwrap();
+        let piece = std::future::poll_fn(|cx| response.body.poll_data(cx)).await.unwrap().unwrap();
         (response.status, String::from_utf8(piece.to_vec()).unwrap())
     }
 
@@ -196,10 +165,7 @@ mod tests {
         ] {
             assert_eq!(ask(bad).await.0, StatusCode::BAD_REQUEST);
         }
-        assert_eq!(
-            ask(get().uri("a:1").method("CONNECT").header(HOST, "a")).await.0,
-            StatusCode::NOT_IMPLEMENTED
-        );
+        assert_eq!(ask(get().uri("a:1").method("CONNECT").header(HOST, "a")).await.0, StatusCode::NOT_IMPLEMENTED);
         let long = format!("/{}", "p".repeat(9000));
         assert_eq!(ask(get().uri(long).header(HOST, "a")).await.0, StatusCode::URI_TOO_LONG);
         let huge = get().uri("/").header(HOST, "a").header(RANGE, "1".repeat(33_000));
@@ -211,22 +177,13 @@ mod tests {
         let exchange = exchange();
         let whole = || Response::new(StatusCode::OK).body(Body::full("abc"));
         let (head, body) = exchange.finish(false, Protocol::H2, whole());
-        assert_eq!(
-            (head.headers()[CONTENT_LENGTH].as_bytes(), body.length()),
-            (&b"3"[..], Some(3))
-        );
+        assert_eq!((head.headers()[CONTENT_LENGTH].as_bytes(), body.length()), (&b"3"[..], Some(3)));
         assert!(head.headers().contains_key(ALT_SVC));
         let (head, body) = exchange.finish(true, Protocol::H3, whole());
-        assert_eq!(
-            (head.headers()[CONTENT_LENGTH].as_bytes(), body.length()),
-            (&b"3"[..], Some(0))
-        );
+        assert_eq!((head.headers()[CONTENT_LENGTH].as_bytes(), body.length()), (&b"3"[..], Some(0)));
         assert!(head.headers().contains_key(DATE) && !head.headers().contains_key(ALT_SVC));
         let told = Response::new(StatusCode::OK).with(CONTENT_LENGTH, HeaderValue::from(77));
-        assert_eq!(
-            exchange.finish(true, Protocol::H1, told).0.headers()[CONTENT_LENGTH],
-            "77"
-        );
+        assert_eq!(exchange.finish(true, Protocol::H1, told).0.headers()[CONTENT_LENGTH], "77");
         let (head, _) = exchange.finish(false, Protocol::H1, Response::new(StatusCode::NOT_MODIFIED));
         assert!(!head.headers().contains_key(CONTENT_LENGTH));
     }

@@ -44,41 +44,16 @@ impl Doors {
         if !config.tls.is_empty() && config.certificate.is_none() {
             return Err(DoorError::Certificate("none configured".into()));
         }
-        let tls = config
-            .tls
-            .iter()
-            .copied()
-            .map(bind::pair)
-            .collect::<Result<Vec<_>, _>>()?;
-        let plain = config
-            .plain
-            .iter()
-            .copied()
-            .map(bind::tcp)
-            .collect::<Result<Vec<_>, _>>()?;
+        let tls = config.tls.iter().copied().map(bind::pair).collect::<Result<Vec<_>, _>>()?;
+        let plain = config.plain.iter().copied().map(bind::tcp).collect::<Result<Vec<_>, _>>()?;
         let local = |listener: &TcpListener, asked: &SocketAddr| {
-            listener
-                .local_addr()
-                .map_err(|error| DoorError::listen(*asked, Transport::Tcp, error))
+            listener.local_addr().map_err(|error| DoorError::listen(*asked, Transport::Tcp, error))
         };
         let addresses = LocalAddrs {
-            tls: tls
-                .iter()
-                .zip(&config.tls)
-                .map(|(pair, asked)| local(&pair.0, asked))
-                .collect::<Result<_, _>>()?,
-            plain: plain
-                .iter()
-                .zip(&config.plain)
-                .map(|(door, asked)| local(door, asked))
-                .collect::<Result<_, _>>()?,
+            tls: tls.iter().zip(&config.tls).map(|(pair, asked)| local(&pair.0, asked)).collect::<Result<_, _>>()?,
+            plain: plain.iter().zip(&config.plain).map(|(door, asked)| local(door, asked)).collect::<Result<_, _>>()?,
         };
-        Ok(Self {
-            config,
-            tls,
-            plain,
-            addresses,
-        })
+        Ok(Self { config, tls, plain, addresses })
     }
 
     /// Where the doors listen; ports are real ones where 0 was asked for.
@@ -92,18 +67,8 @@ impl Doors {
     /// # Errors
     /// [`DoorError`] when a door cannot start or ends by itself; the other doors are drained first.
     pub async fn run(self, handler: Arc<dyn Handler>, cancel: CancellationToken) -> Result<(), DoorError> {
-        let Self {
-            config,
-            tls,
-            plain,
-            addresses,
-        } = self;
-        let DoorsConfig {
-            certificate,
-            limits,
-            metrics,
-            ..
-        } = config;
+        let Self { config, tls, plain, addresses } = self;
+        let DoorsConfig { certificate, limits, metrics, .. } = config;
         let places = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
         let dates = Arc::new(Dates::new());
         let stop = cancel.child_token();
@@ -118,10 +83,8 @@ impl Doors {
             })
         };
 
-        let mut tcp: Vec<_> = plain
-            .into_iter()
-            .map(|listener| shared.tcp(listener, exchange(false, None), None))
-            .collect();
+        let mut tcp: Vec<_> =
+            plain.into_iter().map(|listener| shared.tcp(listener, exchange(false, None), None)).collect();
         let mut h3 = Vec::new();
         for ((listener, socket), address) in tls.into_iter().zip(addresses.tls) {
             let Some(certificate) = certificate.clone() else {
@@ -169,12 +132,6 @@ struct Shared {
 
 impl Shared {
     fn tcp(&self, listener: TcpListener, exchange: Arc<Exchange>, tls: Option<Arc<crate::tls::TlsHolder>>) -> TcpDoor {
-        TcpDoor {
-            listener,
-            tls,
-            exchange,
-            places: self.places.clone(),
-            metrics: self.metrics.clone(),
-        }
+        TcpDoor { listener, tls, exchange, places: self.places.clone(), metrics: self.metrics.clone() }
     }
 }

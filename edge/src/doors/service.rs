@@ -34,11 +34,7 @@ impl Service<Request<Incoming>> for Served {
 
     fn call(&self, request: Request<Incoming>) -> Reply {
         let (parts, incoming) = request.into_parts();
-        let protocol = if parts.version == Version::HTTP_2 {
-            Protocol::H2
-        } else {
-            Protocol::H1
-        };
+        let protocol = if parts.version == Version::HTTP_2 { Protocol::H2 } else { Protocol::H1 };
         self.activity.speaks(protocol);
         let guard = self.activity.request();
         let head_only = parts.method == Method::HEAD;
@@ -47,19 +43,10 @@ impl Service<Request<Incoming>> for Served {
         } else {
             let length = incoming.size_hint().exact();
             let limits = &self.exchange.limits;
-            Body::source(
-                Upload::new(incoming, limits.max_request_body, limits.idle_timeout),
-                length,
-            )
+            Body::source(Upload::new(incoming, limits.max_request_body, limits.idle_timeout), length)
         };
         let answer = self.exchange.call(parts, protocol, body);
-        Reply {
-            answer: Some(answer),
-            exchange: self.exchange.clone(),
-            guard: Some(guard),
-            head_only,
-            protocol,
-        }
+        Reply { answer: Some(answer), exchange: self.exchange.clone(), guard: Some(guard), head_only, protocol }
     }
 }
 
@@ -134,12 +121,7 @@ struct Upload {
 
 impl Upload {
     fn new(incoming: Incoming, left: u64, patience: Duration) -> Self {
-        Self {
-            incoming,
-            left,
-            patience,
-            deadline: Box::pin(tokio::time::sleep(patience)),
-        }
+        Self { incoming, left, patience, deadline: Box::pin(tokio::time::sleep(patience)) }
     }
 }
 
@@ -166,8 +148,6 @@ impl BodySource for Upload {
 
 /// Passes `bytes` while they fit into what is `left` of the bound.
 pub(super) fn bound(left: &mut u64, bytes: Bytes) -> Result<Bytes, BodyError> {
-    *left = left
-        .checked_sub(bytes.len() as u64)
-        .ok_or_else(|| BodyError("request body too large".into()))?;
+    *left = left.checked_sub(bytes.len() as u64).ok_or_else(|| BodyError("request body too large".into()))?;
     Ok(bytes)
 }

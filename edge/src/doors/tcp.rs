@@ -48,13 +48,7 @@ pub(super) struct TcpDoor {
 impl TcpDoor {
     /// Serves until cancelled, then lets requests in flight finish inside the grace period.
     pub(super) async fn run(self, cancel: CancellationToken) {
-        let Self {
-            listener,
-            tls,
-            exchange,
-            places,
-            metrics,
-        } = self;
+        let Self { listener, tls, exchange, places, metrics } = self;
         let builder = Arc::new(builder(&exchange.limits));
         let mut connections = JoinSet::new();
         loop {
@@ -91,15 +85,9 @@ impl TcpDoor {
             });
         }
         drop(listener);
-        let drained = timeout(exchange.limits.grace, async {
-            while connections.join_next().await.is_some() {}
-        })
-        .await;
+        let drained = timeout(exchange.limits.grace, async { while connections.join_next().await.is_some() {} }).await;
         if drained.is_err() {
-            tracing::warn!(
-                connections = connections.len(),
-                "grace period over, closing connections"
-            );
+            tracing::warn!(connections = connections.len(), "grace period over, closing connections");
             connections.shutdown().await;
         }
     }
@@ -156,17 +144,9 @@ impl Connection {
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
-        let Self {
-            builder,
-            exchange,
-            activity,
-            cancel,
-        } = self;
+        let Self { builder, exchange, activity, cancel } = self;
         let io = TokioIo::new(Watched::new(stream, activity.clone()));
-        let service = Served {
-            exchange: exchange.clone(),
-            activity: activity.clone(),
-        };
+        let service = Served { exchange: exchange.clone(), activity: activity.clone() };
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut draining = false;
         loop {

@@ -12,9 +12,7 @@ use weir_relay::http::Protocol;
 const PROTOCOLS: [Protocol; 3] = [Protocol::H1, Protocol::H2, Protocol::H3];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Seconds. From a memory hit on a fast line to the longest wait a route allows.
-const BUCKETS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
-];
+const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
 /// What kind of resource a request was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,15 +34,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
-        Self::Playlist,
-        Self::Segment,
-        Self::Part,
-        Self::Init,
-        Self::Key,
-        Self::Own,
-        Self::Other,
-    ];
+    const ALL: [Self; 7] = [Self::Playlist, Self::Segment, Self::Part, Self::Init, Self::Key, Self::Own, Self::Other];
 
     /// The label's value.
     pub fn label(self) -> &'static str {
@@ -140,34 +130,20 @@ impl EdgeMetrics {
                 &["source"],
             )?,
         )?;
-        let connections = add(
-            registry,
-            IntGaugeVec::new(Opts::new("weir_connections", "Open client connections."), &["proto"])?,
-        )?;
-        let in_flight = add(
-            registry,
-            IntGauge::new("weir_requests_in_flight", "Requests being answered.")?,
-        )?;
-        let draining = add(
-            registry,
-            IntGauge::new("weir_draining", "1 while this process drains.")?,
-        )?;
-        let build = add(
-            registry,
-            IntGaugeVec::new(Opts::new("weir_build_info", "Always 1."), &["version", "commit"])?,
-        )?;
+        let connections =
+            add(registry, IntGaugeVec::new(Opts::new("weir_connections", "Open client connections."), &["proto"])?)?;
+        let in_flight = add(registry, IntGauge::new("weir_requests_in_flight", "Requests being answered.")?)?;
+        let draining = add(registry, IntGauge::new("weir_draining", "1 while this process drains.")?)?;
+        let build =
+            add(registry, IntGaugeVec::new(Opts::new("weir_build_info", "Always 1."), &["version", "commit"])?)?;
         build.with_label_values(&[version, commit]).set(1);
 
         let mut me = Self {
             requests: Vec::new(),
             durations: Vec::new(),
             bytes: Vec::new(),
-            ttfb: ByteSource::ALL
-                .map(|source| ttfb.with_label_values(&[source.label()]))
-                .into(),
-            connections: PROTOCOLS
-                .map(|protocol| connections.with_label_values(&[protocol.label()]))
-                .into(),
+            ttfb: ByteSource::ALL.map(|source| ttfb.with_label_values(&[source.label()])).into(),
+            connections: PROTOCOLS.map(|protocol| connections.with_label_values(&[protocol.label()])).into(),
             in_flight,
             draining,
         };

@@ -36,13 +36,7 @@ impl ProcessMetrics {
     }
 
     fn parts(&self) -> [&dyn Collector; 5] {
-        [
-            &self.cpu,
-            &self.resident,
-            &self.descriptors,
-            &self.max_descriptors,
-            &self.start,
-        ]
+        [&self.cpu, &self.resident, &self.descriptors, &self.max_descriptors, &self.start]
     }
 }
 
@@ -94,16 +88,12 @@ impl Sample {
 fn times(stat: &str) -> Option<(f64, f64)> {
     let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().collect();
     let ticks = |place: usize| fields.get(place)?.parse::<f64>().ok();
-    Some((
-        (ticks(11)? + ticks(12)?) / TICKS_PER_SECOND,
-        ticks(19)? / TICKS_PER_SECOND,
-    ))
+    Some(((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND, ticks(19)? / TICKS_PER_SECOND))
 }
 
 /// The first number on the line that begins with `name`.
 fn field(text: &str, name: &str) -> Option<f64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+    text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }
 
 #[cfg(test)]
@@ -125,11 +115,7 @@ mod tests {
         let registry = Registry::new();
         ProcessMetrics::register(&registry).unwrap();
         let value = |name: &str| {
-            let family = registry
-                .gather()
-                .into_iter()
-                .find(|family| family.name() == name)
-                .unwrap();
+            let family = registry.gather().into_iter().find(|family| family.name() == name).unwrap();
             let metric = &family.get_metric()[0];
             metric.get_gauge().get_value() + metric.get_counter().get_value()
         };

@@ -116,31 +116,23 @@ pub fn range_applies(headers: &HeaderMap, current: Validators<'_>, date_field: O
 
 /// True when the field is `*`, or one of its tags compares equal to the current one.
 fn any_tag(headers: &HeaderMap, name: HeaderName, current: Option<ETag<'_>>, strong: bool) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|field| field.to_str().ok())
-        .any(|field| {
-            let mut rest = field.trim();
-            if rest == "*" {
+    headers.get_all(name).iter().filter_map(|field| field.to_str().ok()).any(|field| {
+        let mut rest = field.trim();
+        if rest == "*" {
+            return true;
+        }
+        let Some(current) = current else { return false };
+        loop {
+            rest = rest.trim_start_matches([' ', '\t', ',']);
+            let Some((tag, after)) = ETag::first(rest) else {
+                return false;
+            };
+            if if strong { current.strongly_equals(tag) } else { current.weakly_equals(tag) } {
                 return true;
             }
-            let Some(current) = current else { return false };
-            loop {
-                rest = rest.trim_start_matches([' ', '\t', ',']);
-                let Some((tag, after)) = ETag::first(rest) else {
-                    return false;
-                };
-                if if strong {
-                    current.strongly_equals(tag)
-                } else {
-                    current.weakly_equals(tag)
-                } {
-                    return true;
-                }
-                rest = after;
-            }
-        })
+            rest = after;
+        }
+    })
 }
 
 /// A field with one date; a damaged one is ignored.
@@ -154,9 +146,7 @@ fn single_date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
 }
 
 fn date(text: &str) -> Option<SystemTime> {
-    httpdate::parse_http_date(text.trim())
-        .ok()
-        .filter(|date| *date >= UNIX_EPOCH)
+    httpdate::parse_http_date(text.trim()).ok().filter(|date| *date >= UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -170,17 +160,11 @@ mod tests {
     const NEW: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
 
     fn headers(fields: &[(HeaderName, &str)]) -> HeaderMap {
-        fields
-            .iter()
-            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
-            .collect()
+        fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
     }
 
     fn strong() -> Validators<'static> {
-        Validators {
-            etag: Some("\"a\""),
-            last_modified: Some(OLD),
-        }
+        Validators { etag: Some("\"a\""), last_modified: Some(OLD) }
     }
 
     #[test]
@@ -202,13 +186,7 @@ mod tests {
             (&[(IF_MATCH, "*")], Proceed),
             (&[(IF_MATCH, "W/\"a\"")], Failed),
             (&[(IF_MATCH, "\"b\"")], Failed),
-            (
-                &[
-                    (IF_MATCH, "\"a\""),
-                    (IF_UNMODIFIED_SINCE, "Sat, 05 Nov 1994 08:49:37 GMT"),
-                ],
-                Proceed,
-            ),
+            (&[(IF_MATCH, "\"a\""), (IF_UNMODIFIED_SINCE, "Sat, 05 Nov 1994 08:49:37 GMT")], Proceed),
             (&[(IF_MATCH, "\"a\""), (IF_NONE_MATCH, "\"a\"")], NotModified),
             (&[(IF_UNMODIFIED_SINCE, "Sat, 05 Nov 1994 08:49:37 GMT")], Failed),
             (&[(IF_UNMODIFIED_SINCE, OLD)], Proceed),
@@ -224,29 +202,17 @@ mod tests {
     #[test]
     fn a_range_counts_only_for_the_same_bytes() {
         let sent = date(NEW);
-        for (field, expected) in [
-            ("\"a\"", true),
-            ("W/\"a\"", false),
-            ("\"b\"", false),
-            (OLD, true),
-            (NEW, false),
-            ("nonsense", false),
-        ] {
-            assert_eq!(
-                range_applies(&headers(&[(IF_RANGE, field)]), strong(), sent),
-                expected,
-                "{field}"
-            );
+        for (field, expected) in
+            [("\"a\"", true), ("W/\"a\"", false), ("\"b\"", false), (OLD, true), (NEW, false), ("nonsense", false)]
+        {
+            assert_eq!(range_applies(&headers(&[(IF_RANGE, field)]), strong(), sent), expected, "{field}");
         }
         assert!(range_applies(&HeaderMap::new(), strong(), None));
         assert!(
             !range_applies(&headers(&[(IF_RANGE, OLD)]), strong(), date(OLD)),
             "modified in the second it was sent"
         );
-        let weak = Validators {
-            etag: Some("W/\"a\""),
-            last_modified: None,
-        };
+        let weak = Validators { etag: Some("W/\"a\""), last_modified: None };
         assert!(!range_applies(&headers(&[(IF_RANGE, "W/\"a\"")]), weak, sent));
     }
 

@@ -48,9 +48,7 @@ mod tests {
         assert_eq!(response.status, StatusCode::NO_CONTENT);
         assert_eq!(response.headers[ACCESS_CONTROL_ALLOW_METHODS], "GET, HEAD, OPTIONS");
         assert_eq!(response.headers[ACCESS_CONTROL_MAX_AGE], "86400");
-        let allowed = response.headers[ACCESS_CONTROL_ALLOW_HEADERS]
-            .to_str()
-            .unwrap_or_default();
+        let allowed = response.headers[ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap_or_default();
         for name in ["Range", "CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status"] {
             assert!(allowed.split(", ").any(|have| have == name), "{name}");
         }

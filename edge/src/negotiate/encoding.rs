@@ -6,10 +6,7 @@ use http::{HeaderMap, header::ACCEPT_ENCODING};
 /// is encoded: any coding would be allowed, but such a client rarely decodes.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     let (mut gzip, mut identity, mut any) = (None, None, None);
-    let fields = headers
-        .get_all(ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|field| field.to_str().ok());
+    let fields = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|field| field.to_str().ok());
     for item in fields.flat_map(|field| field.split(',')) {
         let mut parts = item.split(';');
         let coding = parts.next().unwrap_or_default().trim();

@@ -58,20 +58,14 @@ fn part(first: u64, last: u64, length: u64) -> RangeAnswer {
     if first >= length {
         return RangeAnswer::Unsatisfiable;
     }
-    RangeAnswer::Part(ByteRange {
-        first,
-        last: last.min(length - 1),
-    })
+    RangeAnswer::Part(ByteRange { first, last: last.min(length - 1) })
 }
 
 fn suffix(count: u64, length: u64) -> RangeAnswer {
     if count == 0 || length == 0 {
         return RangeAnswer::Unsatisfiable;
     }
-    RangeAnswer::Part(ByteRange {
-        first: length.saturating_sub(count),
-        last: length - 1,
-    })
+    RangeAnswer::Part(ByteRange { first: length.saturating_sub(count), last: length - 1 })
 }
 
 enum Position {

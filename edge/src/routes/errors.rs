@@ -49,7 +49,10 @@ pub(super) fn bad_path(why: &ResourceError) -> Response {
 }
 
 pub(super) fn misdirected() -> Response {
-    error(StatusCode::MISDIRECTED_REQUEST, "this relay cannot tell whose content is meant: use the publisher's host name or its name as the first path component")
+    error(
+        StatusCode::MISDIRECTED_REQUEST,
+        "this relay cannot tell whose content is meant: use the publisher's host name or its name as the first path component",
+    )
 }
 
 pub(super) fn method_not_allowed() -> Response {

@@ -185,7 +185,9 @@ impl Inner {
             return Answer::Ready(errors::not_found("nothing of Weir's own is served at this path"));
         }
         let Some(target) = own::parameter(query, "key") else {
-            return Answer::Ready(errors::bad_request("name the resource: /weir/record?key=<path and query, percent-encoded>"));
+            return Answer::Ready(errors::bad_request(
+                "name the resource: /weir/record?key=<path and query, percent-encoded>",
+            ));
         };
         let Ok((publisher, path)) = self.sites.load().resolve(request.authority.as_deref(), &target) else {
             return Answer::Ready(errors::misdirected());

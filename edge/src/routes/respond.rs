@@ -146,9 +146,7 @@ fn sign(entry: &Entry, headers: &mut HeaderMap) {
 
 /// Text of this kind is sent plain or compressed, as the client likes.
 fn has_two_forms(kind: ResourceKind, entry: &Entry) -> bool {
-    kind.is_text()
-        && entry.head.status == StatusCode::OK
-        && !entry.head.headers.contains_key(header::CONTENT_ENCODING)
+    kind.is_text() && entry.head.status == StatusCode::OK && !entry.head.headers.contains_key(header::CONTENT_ENCODING)
 }
 
 fn worth_compressing(entry: &Entry) -> bool {
@@ -179,9 +177,10 @@ fn compress(entry: &Entry) -> Option<Bytes> {
 
 /// Another coding is another representation: its tag may only be compared weakly with the plain one's.
 fn weaken(headers: &mut HeaderMap) {
-    let weak = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(|tag| {
-        if tag.starts_with("W/") { tag.to_owned() } else { format!("W/{tag}") }
-    });
+    let weak = headers
+        .get(header::ETAG)
+        .and_then(|tag| tag.to_str().ok())
+        .map(|tag| if tag.starts_with("W/") { tag.to_owned() } else { format!("W/{tag}") });
     if let Some(weak) = weak.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
         headers.insert(header::ETAG, weak);
     }

@@ -65,18 +65,11 @@ fn element(input: &[u8]) -> Option<Element<'_>> {
     };
     let (content, rest) = body.split_at_checked(length)?;
     let whole = input.get(..input.len() - rest.len())?;
-    Some(Element {
-        tag,
-        content,
-        whole,
-        rest,
-    })
+    Some(Element { tag, content, whole, rest })
 }
 
 fn expect(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    element(input)
-        .filter(|element| element.tag == tag)
-        .map(|element| (element.content, element.rest))
+    element(input).filter(|element| element.tag == tag).map(|element| (element.content, element.rest))
 }
 
 /// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`; two-digit years below 50 are of this century (RFC 5280 section 4.1.2.5).

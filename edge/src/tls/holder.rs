@@ -21,9 +21,7 @@ impl TlsHolder {
     /// # Errors
     /// [`TlsError::Unusable`] when rustls refuses it.
     pub fn new(material: &TlsMaterial) -> Result<Arc<Self>, TlsError> {
-        Ok(Arc::new(Self {
-            held: ArcSwap::from_pointee(hold(material)?),
-        }))
+        Ok(Arc::new(Self { held: ArcSwap::from_pointee(hold(material)?) }))
     }
 
     /// Replaces the certificate for connections from now on; on an error the old one stays.
@@ -47,12 +45,7 @@ impl TlsHolder {
 }
 
 fn hold(material: &TlsMaterial) -> Result<Held, TlsError> {
-    let unusable = |error: rustls::Error| TlsError::Unusable {
-        path: PathBuf::from("certificate"),
-        reason: error.to_string(),
-    };
-    Ok(Held {
-        tcp: Arc::new(material.tcp().map_err(unusable)?),
-        quic: Arc::new(material.quic().map_err(unusable)?),
-    })
+    let unusable =
+        |error: rustls::Error| TlsError::Unusable { path: PathBuf::from("certificate"), reason: error.to_string() };
+    Ok(Held { tcp: Arc::new(material.tcp().map_err(unusable)?), quic: Arc::new(material.quic().map_err(unusable)?) })
 }

@@ -84,9 +84,7 @@ pub struct TlsMaterial {
 
 impl std::fmt::Debug for TlsMaterial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TlsMaterial")
-            .field("spki_sha256", &self.spki_sha256)
-            .finish_non_exhaustive()
+        f.debug_struct("TlsMaterial").field("spki_sha256", &self.spki_sha256).finish_non_exhaustive()
     }
 }
 
@@ -113,16 +111,11 @@ impl TlsMaterial {
         key_pem: &[u8],
         key_path: &Path,
     ) -> Result<Self, TlsError> {
-        let unusable = |path: &Path, reason: String| TlsError::Unusable {
-            path: path.into(),
-            reason,
-        };
+        let unusable = |path: &Path, reason: String| TlsError::Unusable { path: path.into(), reason };
         let chain = CertificateDer::pem_slice_iter(chain_pem)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| unusable(chain_path, error.to_string()))?;
-        let first = chain.first().ok_or_else(|| TlsError::NoCertificate {
-            path: chain_path.into(),
-        })?;
+        let first = chain.first().ok_or_else(|| TlsError::NoCertificate { path: chain_path.into() })?;
         let key = match PrivateKeyDer::from_pem_slice(key_pem) {
             Ok(key) => key,
             Err(rustls::pki_types::pem::Error::NoItemsFound) => return Err(TlsError::NoKey { path: key_path.into() }),
@@ -134,19 +127,12 @@ impl TlsMaterial {
         let spki_sha256 = BASE64.encode(&Sha256::digest(seen.public_key));
         let provider = Arc::new(provider());
         let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
-                certificate: chain_path.into(),
-                key: key_path.into(),
-            },
+            rustls::Error::InconsistentKeys(_) => {
+                TlsError::Mismatch { certificate: chain_path.into(), key: key_path.into() }
+            }
             error => unusable(key_path, error.to_string()),
         })?;
-        Ok(Self {
-            key: Arc::new(key),
-            provider,
-            not_before,
-            not_after,
-            spki_sha256,
-        })
+        Ok(Self { key: Arc::new(key), provider, not_before, not_after, spki_sha256 })
     }
 
     /// Last moment of validity.
@@ -210,16 +196,10 @@ fn provider() -> CryptoProvider {
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let fault = |source| TlsError::Read {
-        path: path.into(),
-        source,
-    };
+    let fault = |source| TlsError::Read { path: path.into(), source };
     let size = fs::metadata(path).map_err(fault)?.len();
     if size > MAX_PEM_BYTES {
-        return Err(TlsError::Unusable {
-            path: path.into(),
-            reason: format!("{size} bytes are too many for PEM"),
-        });
+        return Err(TlsError::Unusable { path: path.into(), reason: format!("{size} bytes are too many for PEM") });
     }
     fs::read(path).map_err(fault)
 }

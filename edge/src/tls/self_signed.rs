@@ -35,10 +35,7 @@ impl SelfSigned {
                 all.push(name);
             }
         }
-        Self {
-            directory: directory.into(),
-            names: all,
-        }
+        Self { directory: directory.into(), names: all }
     }
 
     /// The certificate's file.
@@ -75,10 +72,8 @@ impl SelfSigned {
             Err(error) => return Err(error),
         }
         let pem = self.generate(now)?;
-        replace(&self.directory, &path, pem.as_bytes()).map_err(|source| TlsError::Write {
-            path: path.clone(),
-            source,
-        })?;
+        replace(&self.directory, &path, pem.as_bytes())
+            .map_err(|source| TlsError::Write { path: path.clone(), source })?;
         TlsMaterial::from_pem(pem.as_bytes(), &path, pem.as_bytes(), &path)
     }
 
@@ -88,20 +83,10 @@ impl SelfSigned {
     }
 
     fn generate(&self, now: SystemTime) -> Result<String, TlsError> {
-        let unusable = |error: rcgen::Error| TlsError::Unusable {
-            path: self.path(),
-            reason: error.to_string(),
-        };
-        if let Some(name) = self
-            .names
-            .iter()
-            .find(|name| name.is_empty() || name.contains(char::is_whitespace))
-        {
+        let unusable = |error: rcgen::Error| TlsError::Unusable { path: self.path(), reason: error.to_string() };
+        if let Some(name) = self.names.iter().find(|name| name.is_empty() || name.contains(char::is_whitespace)) {
             let reason = format!("{name:?} is not a host name");
-            return Err(TlsError::Unusable {
-                path: self.path(),
-                reason,
-            });
+            return Err(TlsError::Unusable { path: self.path(), reason });
         }
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(unusable)?;
         let mut params = CertificateParams::new(self.names.clone()).map_err(unusable)?;
@@ -188,10 +173,7 @@ mod tests {
         assert_ne!(repaired.spki_sha256_base64(), renewed.spki_sha256_base64());
 
         let renamed = SelfSigned::new(dir.path().join("tls"), ["other.example".to_owned()]);
-        assert_ne!(
-            renamed.load_or_create(now).unwrap().spki_sha256_base64(),
-            repaired.spki_sha256_base64()
-        );
+        assert_ne!(renamed.load_or_create(now).unwrap().spki_sha256_base64(), repaired.spki_sha256_base64());
         assert_eq!(fs::read_dir(dir.path().join("tls")).unwrap().count(), 1);
     }
 
@@ -209,10 +191,7 @@ mod tests {
         fs::write(&empty, "nothing").unwrap();
         let missing = dir.path().join("missing.pem");
 
-        assert!(
-            TlsMaterial::load(&one, &one, now + DAY * 1000).is_ok(),
-            "expired is a warning"
-        );
+        assert!(TlsMaterial::load(&one, &one, now + DAY * 1000).is_ok(), "expired is a warning");
         assert!(matches!(TlsMaterial::load(&missing, &one, now), Err(TlsError::Read { path, .. }) if path == missing));
         assert!(matches!(TlsMaterial::load(&empty, &one, now), Err(TlsError::NoCertificate { path }) if path == empty));
         assert!(matches!(TlsMaterial::load(&one, &empty, now), Err(TlsError::NoKey { path }) if path == empty));

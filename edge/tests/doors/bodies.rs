@@ -31,22 +31,14 @@ async fn whole_bodies_arrive_with_the_heads_a_door_owes() {
             assert_eq!(reply.headers[PROTO], label);
             let alternative = format!("h3=\":{}\"; ma=86400", open.tls.port());
             let offered = reply.headers.get(ALT_SVC).map(|value| value.to_str().expect("text"));
-            assert_eq!(
-                offered,
-                matches!(way, Way::H1 | Way::H2).then_some(&*alternative),
-                "{way:?}"
-            );
+            assert_eq!(offered, matches!(way, Way::H1 | Way::H2).then_some(&*alternative), "{way:?}");
         }
         assert_eq!(client.get("/late").await.body, b"late");
         assert_eq!(client.get("/streamed").await.body.len(), 2 * PIECE);
         assert_eq!(client.get("/authority").await.body, b"localhost");
         if way == Way::H3 {
             let heard = client.quic().stats().frame_rx;
-            assert_eq!(
-                (heard.stop_sending, heard.reset_stream),
-                (0, 0),
-                "requests are read to their end"
-            );
+            assert_eq!((heard.stop_sending, heard.reset_stream), (0, 0), "requests are read to their end");
         }
     }
     open.close().await;
@@ -56,11 +48,7 @@ async fn whole_bodies_arrive_with_the_heads_a_door_owes() {
 async fn both_address_families_are_served() {
     let open = Open::at("[::1]:0", Limits::default());
     for way in WAYS {
-        assert_eq!(
-            Client::open(&open, way).await.get("/hello").await.body,
-            b"hello",
-            "{way:?}"
-        );
+        assert_eq!(Client::open(&open, way).await.get("/hello").await.body, b"hello", "{way:?}");
     }
     open.close().await;
 }
@@ -77,15 +65,8 @@ async fn heads_without_bodies() {
             (Method::GET, "/cached", StatusCode::NOT_MODIFIED, None),
         ] {
             let reply = client.send(method, path, &[], Bytes::new()).await.expect("an answer");
-            let told = reply
-                .headers
-                .get(CONTENT_LENGTH)
-                .map(|value| value.to_str().expect("text"));
-            assert_eq!(
-                (reply.status, reply.body.len(), told),
-                (status, 0, length),
-                "{way:?} {path}"
-            );
+            let told = reply.headers.get(CONTENT_LENGTH).map(|value| value.to_str().expect("text"));
+            assert_eq!((reply.status, reply.body.len(), told), (status, 0, length), "{way:?} {path}");
         }
     }
     open.close().await;
@@ -120,17 +101,12 @@ async fn request_bodies_arrive_and_are_bounded() {
     let open = Open::new();
     for way in WAYS {
         let sent = Bytes::from(big()).slice(..900_000);
-        let reply = Client::open(&open, way)
-            .await
-            .send(Method::POST, "/echo", &[], sent.clone())
-            .await
-            .expect("an answer");
+        let reply =
+            Client::open(&open, way).await.send(Method::POST, "/echo", &[], sent.clone()).await.expect("an answer");
         assert!(reply.body == sent, "{way:?}");
         let declared = [("content-length", "2000000")];
         let mut client = Client::open(&open, way).await;
-        let outcome = client
-            .send(Method::POST, "/echo", &declared, Bytes::from(vec![0; 2_000_000]))
-            .await;
+        let outcome = client.send(Method::POST, "/echo", &declared, Bytes::from(vec![0; 2_000_000])).await;
         match outcome {
             Ok(reply) => assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE, "{way:?}"),
             // The connection may close under a client that still sends.
@@ -146,22 +122,16 @@ async fn clients_that_leave_cancel_their_answers() {
     let mut open = Open::new();
     for way in WAYS {
         let mut client = Client::open(&open, way).await;
-        client
-            .abandon("/never", async { assert_eq!(open.event().await, "answer awaited") })
-            .await;
+        client.abandon("/never", async { assert_eq!(open.event().await, "answer awaited") }).await;
         assert_eq!(open.event().await, "answer dropped", "{way:?}");
         let mut client = Client::open(&open, way).await;
-        client
-            .abandon("/gated", async { assert_eq!(open.event().await, "body made") })
-            .await;
+        client.abandon("/gated", async { assert_eq!(open.event().await, "body made") }).await;
         assert_eq!(open.event().await, "body dropped", "{way:?}");
     }
     let client = Client::open(&open, Way::H3).await;
     let quic = client.quic().clone();
     let mut client = client;
-    client
-        .abandon("/never", async { assert_eq!(open.event().await, "answer awaited") })
-        .await;
+    client.abandon("/never", async { assert_eq!(open.event().await, "answer awaited") }).await;
     quic.close(0_u32.into(), b"");
     assert_eq!(open.event().await, "answer dropped");
     drop(client);
@@ -179,9 +149,7 @@ async fn connections_and_requests_are_counted_while_they_last() {
     }
     assert_eq!(open.metrics.open_connections(), 5);
     let mut waiting = Client::open(&open, Way::H3).await;
-    waiting
-        .abandon("/never", async { assert_eq!(open.event().await, "answer awaited") })
-        .await;
+    waiting.abandon("/never", async { assert_eq!(open.event().await, "answer awaited") }).await;
     assert_eq!(open.event().await, "answer dropped");
     drop((clients, waiting));
     let metrics = open.metrics.clone();
@@ -195,14 +163,8 @@ async fn a_swapped_certificate_serves_new_connections() {
     let mut before = Client::open(&open, Way::H2).await;
     let next = material();
     open.holder.swap(&next).expect("a usable certificate");
-    assert!(
-        within(Client::try_open(&open, Way::H2)).await.is_err(),
-        "the old certificate is gone"
-    );
-    assert!(
-        within(Client::try_open(&open, Way::H3)).await.is_err(),
-        "the old certificate is gone"
-    );
+    assert!(within(Client::try_open(&open, Way::H2)).await.is_err(), "the old certificate is gone");
+    assert!(within(Client::try_open(&open, Way::H3)).await.is_err(), "the old certificate is gone");
     open.material = next;
     for way in [Way::H1, Way::H2, Way::H3] {
         assert_eq!(Client::open(&open, way).await.get("/hello").await.body, b"hello");

@@ -59,9 +59,7 @@ pub(crate) struct Reply {
 
 pub(crate) fn tls_config(material: &TlsMaterial, alpn: &[u8]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from(material.certificate_der().to_vec()))
-        .expect("a certificate");
+    roots.add(CertificateDer::from(material.certificate_der().to_vec())).expect("a certificate");
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("default versions")
@@ -74,9 +72,7 @@ pub(crate) fn tls_config(material: &TlsMaterial, alpn: &[u8]) -> ClientConfig {
 pub(crate) async fn tls(open: &Open, material: &TlsMaterial, alpn: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(open.tls).await?;
     let name = "localhost".try_into().expect("a name");
-    TlsConnector::from(Arc::new(tls_config(material, alpn)))
-        .connect(name, stream)
-        .await
+    TlsConnector::from(Arc::new(tls_config(material, alpn))).connect(name, stream).await
 }
 
 pub(crate) async fn quic(open: &Open) -> Result<(quinn::Endpoint, quinn::Connection), quinn::ConnectionError> {
@@ -103,28 +99,19 @@ impl Client {
             Way::H3 => {
                 let (endpoint, connection) = quic(open).await.map_err(|error| error.to_string())?;
                 let port = h3_quinn::Connection::new(connection.clone());
-                let (mut driver, sender) = h3::client::builder()
-                    .send_grease(false)
-                    .build(port)
-                    .await
-                    .map_err(|error| error.to_string())?;
+                let (mut driver, sender) =
+                    h3::client::builder().send_grease(false).build(port).await.map_err(|error| error.to_string())?;
                 tasks.spawn(async move {
                     std::future::poll_fn(|cx| driver.poll_close(cx)).await;
                 });
                 Sender::H3(sender, connection, endpoint)
             }
         };
-        Ok(Self {
-            sender,
-            authority: "localhost".into(),
-            tasks,
-        })
+        Ok(Self { sender, authority: "localhost".into(), tasks })
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Reply {
-        self.send(Method::GET, path, &[], Bytes::new())
-            .await
-            .expect("an answer")
+        self.send(Method::GET, path, &[], Bytes::new()).await.expect("an answer")
     }
 
     pub(crate) async fn send(
@@ -145,11 +132,7 @@ impl Client {
         body: Bytes,
     ) -> Result<Reply, String> {
         let origin_form = matches!(self.sender, Sender::H1(_));
-        let uri = if origin_form {
-            path.to_owned()
-        } else {
-            format!("https://{}{path}", self.authority)
-        };
+        let uri = if origin_form { path.to_owned() } else { format!("https://{}{path}", self.authority) };
         let mut request = Request::builder().method(method).uri(uri);
         if origin_form {
             request = request.header("host", &self.authority);
@@ -158,23 +141,16 @@ impl Client {
             request = request.header(*name, *value);
         }
         let response = match &mut self.sender {
-            Sender::H1(sender) => sender
-                .send_request(request.body(Full::new(body)).expect("a request"))
-                .await
-                .map_err(debug)?,
-            Sender::H2(sender) => sender
-                .send_request(request.body(Full::new(body)).expect("a request"))
-                .await
-                .map_err(debug)?,
+            Sender::H1(sender) => {
+                sender.send_request(request.body(Full::new(body)).expect("a request")).await.map_err(debug)?
+            }
+            Sender::H2(sender) => {
+                sender.send_request(request.body(Full::new(body)).expect("a request")).await.map_err(debug)?
+            }
             Sender::H3(sender, ..) => return h3(sender, request.body(()).expect("a request"), body).await,
         };
         let (parts, mut incoming) = response.into_parts();
-        let mut reply = Reply {
-            status: parts.status,
-            headers: parts.headers,
-            body: Vec::new(),
-            cut: None,
-        };
+        let mut reply = Reply { status: parts.status, headers: parts.headers, body: Vec::new(), cut: None };
         while let Some(frame) = incoming.frame().await {
             match frame {
                 Ok(frame) => reply.body.extend_from_slice(frame.data_ref().expect("no trailers")),
@@ -192,10 +168,7 @@ impl Client {
     pub(crate) async fn abandon(&mut self, path: &str, begun: impl Future<Output = ()>) {
         if let Sender::H3(sender, ..) = &mut self.sender {
             let uri = format!("https://{}{path}", self.authority);
-            let mut stream = sender
-                .send_request(Request::get(uri).body(()).expect("a request"))
-                .await
-                .expect("sent");
+            let mut stream = sender.send_request(Request::get(uri).body(()).expect("a request")).await.expect("sent");
             stream.finish().await.expect("sent");
             begun.await;
             stream.stop_sending(h3::error::Code::H3_REQUEST_CANCELLED);
@@ -229,9 +202,7 @@ async fn h1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     tasks: &mut JoinSet<()>,
 ) -> Result<Sender, String> {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     tasks.spawn(async move {
         let _ = connection.await;
     });
@@ -266,12 +237,7 @@ async fn h3(
     }
     let _ = stream.finish().await;
     let (parts, ()) = stream.recv_response().await.map_err(text)?.into_parts();
-    let mut reply = Reply {
-        status: parts.status,
-        headers: parts.headers,
-        body: Vec::new(),
-        cut: None,
-    };
+    let mut reply = Reply { status: parts.status, headers: parts.headers, body: Vec::new(), cut: None };
     loop {
         match stream.recv_data().await {
             Ok(Some(mut piece)) => reply.body.extend_from_slice(&piece.copy_to_bytes(piece.remaining())),

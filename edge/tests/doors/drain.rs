@@ -41,10 +41,7 @@ async fn a_response_in_flight_finishes_and_newcomers_are_refused() {
 #[tokio::test]
 async fn the_grace_period_ends() {
     for way in WAYS {
-        let mut open = Open::with(Limits {
-            grace: Duration::from_millis(100),
-            ..Limits::default()
-        });
+        let mut open = Open::with(Limits { grace: Duration::from_millis(100), ..Limits::default() });
         let mut client = Client::open(&open, way).await;
         let reply = tokio::spawn(async move { client.get("/gated").await });
         assert_eq!(open.event().await, "body made");
@@ -74,9 +71,6 @@ async fn idle_doors_close_at_once() {
 
 #[tokio::test]
 async fn encrypted_doors_need_a_certificate() {
-    let config = DoorsConfig {
-        tls: vec!["127.0.0.1:0".parse().expect("an address")],
-        ..DoorsConfig::plain(vec![])
-    };
+    let config = DoorsConfig { tls: vec!["127.0.0.1:0".parse().expect("an address")], ..DoorsConfig::plain(vec![]) };
     assert!(Doors::bind(config).is_err());
 }

@@ -25,20 +25,14 @@ async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
 
 async fn alive(open: &Open) {
     for way in WAYS {
-        assert_eq!(
-            Client::open(open, way).await.get("/hello").await.body,
-            b"hello",
-            "{way:?}"
-        );
+        assert_eq!(Client::open(open, way).await.get("/hello").await.body, b"hello", "{way:?}");
     }
 }
 
 #[tokio::test]
 async fn garbage_is_answered_by_closing() {
     let open = Open::new();
-    let noise: Vec<u8> = (0..20_000_u32)
-        .map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
+    let noise: Vec<u8> = (0..20_000_u32).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     assert!(raw(open.plain, &noise).await.starts_with("HTTP/1.1 400"));
     raw(open.tls, &noise).await;
     let plain = raw(open.tls, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -47,11 +41,7 @@ async fn garbage_is_answered_by_closing() {
     for piece in noise.chunks(1200) {
         socket.send_to(piece, open.tls).await.expect("sent");
     }
-    raw(
-        open.plain,
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-    )
-    .await;
+    raw(open.plain, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff").await;
     alive(&open).await;
     open.close().await;
 }
@@ -65,14 +55,8 @@ async fn malformed_requests_have_clean_answers() {
         ("GET hello HTTP/1.1\r\nhost: a\r\n\r\n", "HTTP/1.1 4"),
         ("CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n", "HTTP/1.1 501"),
         ("TRACE / HTTP/1.1\r\nhost: a\r\n\r\n", "HTTP/1.1 501"),
-        (
-            "ABSURD!METHOD /nothing HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
-            "HTTP/1.1 404",
-        ),
-        (
-            "GET /hello HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
-            "HTTP/1.1 400",
-        ),
+        ("ABSURD!METHOD /nothing HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", "HTTP/1.1 404"),
+        ("GET /hello HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", "HTTP/1.1 400"),
         ("GET /hello HTTP/1.1\r\nhost: a\r\nx\0y: 1\r\n\r\n", "HTTP/1.1 400"),
         ("GET /hello HTTP/1.1\r\nhost: a\r\n folded: 1\r\n\r\n", "HTTP/1.1 400"),
     ] {
@@ -110,10 +94,7 @@ async fn header_bombs_are_told_431() {
     let bomb = "x".repeat(40_000);
     for way in WAYS {
         let mut client = Client::open(&open, way).await;
-        let reply = client
-            .send(Method::GET, "/hello", &[("x-bomb", &bomb)], Bytes::new())
-            .await
-            .expect("an answer");
+        let reply = client.send(Method::GET, "/hello", &[("x-bomb", &bomb)], Bytes::new()).await.expect("an answer");
         assert_eq!(reply.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "{way:?}");
     }
     let endless = format!("GET / HTTP/1.1\r\nhost: a\r\n{}", format!("x: {bomb}\r\n").repeat(100));
@@ -121,11 +102,7 @@ async fn header_bombs_are_told_431() {
     assert!(seen.is_empty() || seen.starts_with("HTTP/1.1 431"), "{seen}");
     let long = format!("/{}", "p".repeat(9_000));
     for way in WAYS {
-        assert_eq!(
-            Client::open(&open, way).await.get(&long).await.status,
-            StatusCode::URI_TOO_LONG,
-            "{way:?}"
-        );
+        assert_eq!(Client::open(&open, way).await.get(&long).await.status, StatusCode::URI_TOO_LONG, "{way:?}");
     }
     alive(&open).await;
     open.close().await;
@@ -147,13 +124,7 @@ async fn an_http3_head_without_end_is_cut_off() {
         }
     })
     .await;
-    assert!(
-        matches!(
-            sent,
-            quinn::WriteError::Stopped(_) | quinn::WriteError::ConnectionLost(_)
-        ),
-        "{sent:?}"
-    );
+    assert!(matches!(sent, quinn::WriteError::Stopped(_) | quinn::WriteError::ConnectionLost(_)), "{sent:?}");
     assert!(within(recv.read_to_end(1000)).await.is_err(), "no clean end");
     alive(&open).await;
     open.close().await;
@@ -162,33 +133,21 @@ async fn an_http3_head_without_end_is_cut_off() {
 #[tokio::test]
 async fn slow_clients_are_let_go() {
     let brief = Duration::from_millis(100);
-    let open = Open::with(Limits {
-        handshake_timeout: brief,
-        header_read_timeout: brief,
-        ..Limits::default()
-    });
+    let open = Open::with(Limits { handshake_timeout: brief, header_read_timeout: brief, ..Limits::default() });
     assert_eq!(raw(open.tls, b"").await, "", "no handshake");
     assert_eq!(raw(open.tls, &[22, 3, 1, 2, 0, 1, 0]).await, "", "half a handshake");
     assert_eq!(raw(open.plain, b"").await, "", "no request");
     assert_eq!(raw(open.plain, b"GET /hello HT").await, "", "half a request");
     assert_eq!(raw(open.plain, b"PRI * HTTP/2").await, "", "half a preface");
     let mut kept = TcpStream::connect(open.plain).await.expect("a connection");
-    kept.write_all(b"GET /hello HTTP/1.1\r\nhost: a\r\n\r\n")
-        .await
-        .expect("sent");
+    kept.write_all(b"GET /hello HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
     let mut seen = Vec::new();
     while !seen.ends_with(b"hello") {
         assert_ne!(within(kept.read_buf(&mut seen)).await.expect("an answer"), 0);
     }
     kept.write_all(b"GET").await.expect("sent");
-    assert_eq!(
-        within(kept.read_buf(&mut seen)).await.expect("a clean end"),
-        0,
-        "half a second request"
-    );
-    let mut stream = within(tls(&open, &open.material, b"http/1.1"))
-        .await
-        .expect("a handshake");
+    assert_eq!(within(kept.read_buf(&mut seen)).await.expect("a clean end"), 0, "half a second request");
+    let mut stream = within(tls(&open, &open.material, b"http/1.1")).await.expect("a handshake");
     let mut rest = Vec::new();
     let _ = within(stream.read_to_end(&mut rest)).await;
     assert!(rest.is_empty());
@@ -198,12 +157,7 @@ async fn slow_clients_are_let_go() {
 #[tokio::test]
 async fn idle_and_stalled_connections_are_closed() {
     let brief = Duration::from_millis(150);
-    let limits = Limits {
-        idle_timeout: brief,
-        stall_timeout: brief,
-        header_read_timeout: brief,
-        ..Limits::default()
-    };
+    let limits = Limits { idle_timeout: brief, stall_timeout: brief, header_read_timeout: brief, ..Limits::default() };
     let mut open = Open::with(limits);
     for way in WAYS {
         let mut client = Client::open(&open, way).await;
@@ -231,10 +185,7 @@ async fn idle_and_stalled_connections_are_closed() {
 
 #[tokio::test]
 async fn a_full_door_refuses_at_once() {
-    let open = Open::with(Limits {
-        max_connections: 1,
-        ..Limits::default()
-    });
+    let open = Open::with(Limits { max_connections: 1, ..Limits::default() });
     let mut first = Client::open(&open, Way::H2).await;
     first.get("/hello").await;
     assert_eq!(raw(open.plain, b"GET /hello HTTP/1.1\r\nhost: a\r\n\r\n").await, "");

@@ -88,11 +88,7 @@ impl Site {
         let source = Staged {
             left: (0..left).map(piece).collect(),
             gate: gated.then(|| Box::pin(async move { gate.notified().await }) as Pin<Box<_>>),
-            rest: if gated {
-                (left..2 * left).map(piece).collect()
-            } else {
-                VecDeque::new()
-            },
+            rest: if gated { (left..2 * left).map(piece).collect() } else { VecDeque::new() },
             fails,
             _tell: Tell(self.events.clone(), "body dropped"),
         };
@@ -162,9 +158,7 @@ pub(crate) struct Open {
 
 pub(crate) fn material() -> TlsMaterial {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    SelfSigned::new(dir.path(), [])
-        .load_or_create(SystemTime::now())
-        .expect("a certificate")
+    SelfSigned::new(dir.path(), []).load_or_create(SystemTime::now()).expect("a certificate")
 }
 
 impl Open {
@@ -193,10 +187,7 @@ impl Open {
         let cancel = CancellationToken::new();
         let gate = Arc::new(Notify::new());
         let (sender, events) = mpsc::unbounded_channel();
-        let site = Site {
-            gate: gate.clone(),
-            events: sender,
-        };
+        let site = Site { gate: gate.clone(), events: sender };
         let running = tokio::spawn(doors.run(Arc::new(site), cancel.clone()));
         Self {
             tls: addresses.tls[0],

@@ -11,10 +11,7 @@ const MINUTE: &str = "max-age=60";
 #[tokio::test]
 async fn a_miss_is_kept_and_its_hits_grow_older() {
     let edge = Edge::new().await;
-    edge.origin.always(
-        "/a/1.ts",
-        Reply::ok("segment").with("cache-control", MINUTE).with("age", "5"),
-    );
+    edge.origin.always("/a/1.ts", Reply::ok("segment").with("cache-control", MINUTE).with("age", "5"));
     let miss = edge.get("/a/1.ts").await;
     miss.is("fwd=uri-miss; stored; ttl=55; detail=origin", "segment");
     assert_eq!((miss.field("age"), miss.field("content-type")), ("5", "video/mp2t"));
@@ -31,12 +28,8 @@ async fn a_miss_is_kept_and_its_hits_grow_older() {
 async fn every_cache_status_is_a_list_with_one_member_and_known_parameters() {
     let edge = Edge::new().await;
     edge.origin.on("/1.ts", |_, n| match n {
-        0 => Reply::ok("x")
-            .with("etag", "\"1\"")
-            .with("cache-control", "max-age=1, stale-while-revalidate=1"),
-        1 => Reply::not_modified()
-            .with("etag", "\"1\"")
-            .with("cache-control", MINUTE),
+        0 => Reply::ok("x").with("etag", "\"1\"").with("cache-control", "max-age=1, stale-while-revalidate=1"),
+        1 => Reply::not_modified().with("etag", "\"1\"").with("cache-control", MINUTE),
         _ => Reply::new(500, ""),
     });
     let mut told = Vec::new();
@@ -78,16 +71,11 @@ async fn a_304_keeps_the_body_and_renews_the_rest() {
     let modified = date(-86_400);
     let tag = modified.clone();
     edge.origin.on("/1.ts", move |seen, n| match n {
-        0 => Reply::ok("body")
-            .with("etag", "\"v1\"")
-            .with("last-modified", &tag)
-            .with("cache-control", "max-age=10"),
+        0 => Reply::ok("body").with("etag", "\"v1\"").with("last-modified", &tag).with("cache-control", "max-age=10"),
         _ => {
             assert_eq!(seen.field("if-none-match"), Some("\"v1\""));
             assert_eq!(seen.field("if-modified-since"), Some(&*tag));
-            Reply::not_modified()
-                .with("cache-control", "max-age=20")
-                .with("x-new", "1")
+            Reply::not_modified().with("cache-control", "max-age=20").with("x-new", "1")
         }
     });
     edge.get("/1.ts").await.is("fwd=uri-miss", "body");
@@ -108,9 +96,7 @@ async fn a_304_keeps_the_body_and_renews_the_rest() {
 async fn a_304_without_a_date_does_not_inherit_the_old_one() {
     let edge = Edge::new().await;
     edge.origin.on("/1.ts", |_, n| match n {
-        0 => Reply::ok("body")
-            .with("etag", "\"v1\"")
-            .with("cache-control", "max-age=10"),
+        0 => Reply::ok("body").with("etag", "\"v1\"").with("cache-control", "max-age=10"),
         _ => Reply::not_modified().with("etag", "\"v1\"").undated(),
     });
     edge.get("/1.ts").await.is("fwd=uri-miss", "body");
@@ -134,9 +120,7 @@ async fn a_response_without_a_date_gets_the_time_of_its_arrival() {
 async fn a_changed_body_replaces_the_old_one() {
     let edge = Edge::new().await;
     edge.origin.on("/1.ts", |_, n| {
-        Reply::ok(["old", "new!"][n])
-            .with("etag", ["\"1\"", "\"2\""][n])
-            .with("cache-control", MINUTE)
+        Reply::ok(["old", "new!"][n]).with("etag", ["\"1\"", "\"2\""][n]).with("cache-control", MINUTE)
     });
     edge.get("/1.ts").await.is("fwd=uri-miss", "old");
     edge.idle().await;
@@ -193,12 +177,8 @@ async fn a_304_that_forbids_keeping_is_served_once_more_and_forgotten() {
 async fn a_304_does_not_bring_a_coding_back_that_was_undone() {
     let edge = Edge::new().await;
     edge.origin.on("/v.m3u8", |_, n| match n {
-        0 => Reply::ok("#EXTM3U\n")
-            .with("etag", "\"1\"")
-            .with("cache-control", "max-age=1"),
-        _ => Reply::not_modified()
-            .with("content-encoding", "gzip")
-            .with("cache-control", "max-age=1"),
+        0 => Reply::ok("#EXTM3U\n").with("etag", "\"1\"").with("cache-control", "max-age=1"),
+        _ => Reply::not_modified().with("content-encoding", "gzip").with("cache-control", "max-age=1"),
     });
     edge.get("/v.m3u8").await.is("fwd=uri-miss", "#EXTM3U\n");
     edge.idle().await;
@@ -228,14 +208,9 @@ async fn what_supersedes_a_kept_response_and_may_not_be_kept_removes_it() {
 async fn a_missing_segment_is_believed_missing_for_a_second_and_asked_for_without_conditions() {
     let edge = Edge::new().await;
     edge.origin.on("/1.ts", |seen, n| match n {
-        0 => Reply::new(404, "none")
-            .with("etag", "\"error-page\"")
-            .with("last-modified", &date(0)),
+        0 => Reply::new(404, "none").with("etag", "\"error-page\"").with("last-modified", &date(0)),
         _ => {
-            assert_eq!(
-                (seen.field("if-none-match"), seen.field("if-modified-since")),
-                (None, None)
-            );
+            assert_eq!((seen.field("if-none-match"), seen.field("if-modified-since")), (None, None));
             Reply::ok("here")
         }
     });
@@ -253,8 +228,7 @@ async fn a_missing_segment_is_believed_missing_for_a_second_and_asked_for_withou
 #[tokio::test]
 async fn a_404_is_never_believed_longer_than_ten_seconds() {
     let edge = Edge::new().await;
-    edge.origin
-        .always("/1.ts", Reply::new(404, "none").with("cache-control", "max-age=3600"));
+    edge.origin.always("/1.ts", Reply::new(404, "none").with("cache-control", "max-age=3600"));
     edge.get("/1.ts").await.is_status(404);
     edge.idle().await;
     edge.advance(10_000);
@@ -269,17 +243,13 @@ async fn stale_while_revalidate_serves_at_once_and_refreshes_behind() {
     let held = open.clone();
     edge.origin.on("/1.ts", move |_, n| match n {
         0 => Reply::ok("old").with("cache-control", "max-age=10, stale-while-revalidate=10"),
-        _ => Reply::ok("new")
-            .with("cache-control", MINUTE)
-            .after(Step::Gate(held.clone())),
+        _ => Reply::ok("new").with("cache-control", MINUTE).after(Step::Gate(held.clone())),
     });
     edge.get("/1.ts").await.is("fwd=uri-miss", "old");
     edge.idle().await;
     edge.advance(15_000);
     for _ in 0..3 {
-        edge.get("/1.ts")
-            .await
-            .is("hit; ttl=-5; detail=stale-while-revalidate", "old");
+        edge.get("/1.ts").await.is("hit; ttl=-5; detail=stale-while-revalidate", "old");
     }
     open.add_permits(1);
     until(|| edge.fetch.fills() == 0).await;

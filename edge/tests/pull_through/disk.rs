@@ -8,18 +8,13 @@ use std::{fs, path::PathBuf};
 
 fn bodies(directory: &std::path::Path) -> Vec<PathBuf> {
     let fans = fs::read_dir(directory.join("bodies")).unwrap();
-    fans.flat_map(|fan| fs::read_dir(fan.unwrap().path()).unwrap())
-        .map(|file| file.unwrap().path())
-        .collect()
+    fans.flat_map(|fan| fs::read_dir(fan.unwrap().path()).unwrap()).map(|file| file.unwrap().path()).collect()
 }
 
 /// An edge on this directory that has written `bytes` there as `/1.ts`, 5 s old, and ended.
 async fn wrote(directory: &std::path::Path, bytes: &[u8]) -> Edge {
     let edge = Edge::with(Setup::on_disk(directory)).await;
-    let reply = Reply::ok(bytes.to_vec())
-        .with("age", "5")
-        .with("etag", "\"1\"")
-        .with("cache-control", "max-age=60");
+    let reply = Reply::ok(bytes.to_vec()).with("age", "5").with("etag", "\"1\"").with("cache-control", "max-age=60");
     edge.origin.always("/1.ts", reply);
     edge.get("/1.ts").await.is("fwd=uri-miss; stored", bytes);
     edge.idle().await;
@@ -36,10 +31,7 @@ async fn after_a_restart_the_disk_answers_and_the_age_goes_on() {
     edge.advance(20_000);
     let got = edge.get("/1.ts").await;
     got.is("hit; ttl=35; detail=disk", &bytes);
-    assert_eq!(
-        (got.field("age"), got.field("etag"), got.field("content-type")),
-        ("25", "\"1\"", "video/mp2t")
-    );
+    assert_eq!((got.field("age"), got.field("etag"), got.field("content-type")), ("25", "\"1\"", "video/mp2t"));
     edge.idle().await;
     edge.get("/1.ts").await.is("hit; ttl=35; detail=memory", &bytes);
     let part = edge.ask("/1.ts", &[("range", "bytes=299999-")]).await;
@@ -56,9 +48,7 @@ async fn what_is_stale_on_disk_is_revalidated() {
         Reply::not_modified().with("cache-control", "max-age=60")
     });
     edge.advance(100_000);
-    edge.get("/1.ts")
-        .await
-        .is("fwd=stale; fwd-status=304; ttl=60", "on disk");
+    edge.get("/1.ts").await.is("fwd=stale; fwd-status=304; ttl=60", "on disk");
     edge.idle().await;
     edge.get("/1.ts").await.is("hit", "on disk");
 }
@@ -95,15 +85,11 @@ async fn what_may_not_be_kept_leaves_no_trace_on_disk() {
     let directory = tempfile::tempdir().unwrap();
     let edge = Edge::with(Setup::on_disk(directory.path())).await;
     edge.origin.always("/k.key", Reply::ok("0123456789abcdef"));
-    edge.origin
-        .always("/p.ts", Reply::ok("private").with("cache-control", "private"));
+    edge.origin.always("/p.ts", Reply::ok("private").with("cache-control", "private"));
     for path in ["/k.key", "/p.ts"] {
         edge.get(path).await.is_status(200);
     }
     edge.idle().await;
     edge.store.flush().await;
-    assert_eq!(
-        (bodies(directory.path()).len(), edge.store.usage().disk_entries),
-        (0, 0)
-    );
+    assert_eq!((bodies(directory.path()).len(), edge.store.usage().disk_entries), (0, 0));
 }

@@ -26,12 +26,7 @@ impl Open {
         let doors = Doors::bind(DoorsConfig::plain(vec!["127.0.0.1:0".parse().unwrap()])).unwrap();
         let (address, stop) = (doors.local_addrs().plain[0], CancellationToken::new());
         let running = tokio::spawn(doors.run(edge.routes.clone(), stop.clone()));
-        Self {
-            edge,
-            address,
-            stop,
-            running,
-        }
+        Self { edge, address, stop, running }
     }
 
     /// Head and body of one request on a connection of its own; the body is an error when it was cut off.
@@ -39,13 +34,8 @@ impl Open {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         let driving = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "edge.example");
-        let response = within(sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()))
-            .await
-            .unwrap();
+        let request = Request::builder().method(method).uri(path).header("host", "edge.example");
+        let response = within(sender.send_request(request.body(Empty::<Bytes>::new()).unwrap())).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = within(body.collect()).await.map(http_body_util::Collected::to_bytes);
         drop(sender);
@@ -66,19 +56,13 @@ async fn a_door_serves_misses_and_hits_with_their_length() {
     open.edge.origin.always("/1.ts", Reply::ok(bytes.clone()));
     for cache in ["fwd=uri-miss", "hit"] {
         let (head, body) = open.send("GET", "/1.ts").await;
-        assert_eq!(
-            (head.status.as_u16(), head.headers["content-length"].to_str().unwrap()),
-            (200, "200000")
-        );
+        assert_eq!((head.status.as_u16(), head.headers["content-length"].to_str().unwrap()), (200, "200000"));
         assert!(head.headers["cache-status"].to_str().unwrap().contains(cache));
         assert!(body.unwrap() == bytes);
         open.edge.idle().await;
     }
     let (head, body) = open.send("HEAD", "/1.ts").await;
-    assert_eq!(
-        (head.headers["content-length"].to_str().unwrap(), body.unwrap().len()),
-        ("200000", 0)
-    );
+    assert_eq!((head.headers["content-length"].to_str().unwrap(), body.unwrap().len()), ("200000", 0));
     open.close().await;
 }
 
@@ -86,10 +70,7 @@ async fn a_door_serves_misses_and_hits_with_their_length() {
 async fn a_door_cuts_a_body_off_that_its_source_does_not_finish() {
     let open = Open::with(Setup::patience(250)).await;
     let origin = open.edge.origin.clone();
-    origin.always(
-        "/stalls.ts",
-        Reply::steps(2000, vec![Step::Send(noise(1000)), Step::Hang]),
-    );
+    origin.always("/stalls.ts", Reply::steps(2000, vec![Step::Send(noise(1000)), Step::Hang]));
     origin.always("/breaks.ts", Reply::steps(2000, vec![Step::Send(noise(1000))]));
     // Without a length only the missing end tells that something is missing.
     origin.always("/chunks.ts", Reply::chunked(vec![Step::Send(noise(1000)), Step::Hang]));
@@ -100,10 +81,7 @@ async fn a_door_cuts_a_body_off_that_its_source_does_not_finish() {
     }
     origin.always("/hangs.ts", Reply::ok("").after(Step::Hang));
     let (head, _) = open.send("GET", "/hangs.ts").await;
-    assert_eq!(
-        (head.status.as_u16(), head.headers["cache-control"].to_str().unwrap()),
-        (404, "no-store")
-    );
+    assert_eq!((head.status.as_u16(), head.headers["cache-control"].to_str().unwrap()), (404, "no-store"));
     open.close().await;
 }
 
@@ -112,11 +90,7 @@ async fn an_edge_whose_upstream_is_itself_says_so() {
     // The door's port must be known before the edge that stands behind it.
     let doors = Doors::bind(DoorsConfig::plain(vec!["127.0.0.1:0".parse().unwrap()])).unwrap();
     let address = doors.local_addrs().plain[0];
-    let edge = Edge::with(Setup {
-        url: Some(format!("http://{address}")),
-        ..Setup::default()
-    })
-    .await;
+    let edge = Edge::with(Setup { url: Some(format!("http://{address}")), ..Setup::default() }).await;
     let stop = CancellationToken::new();
     let running = tokio::spawn(doors.run(edge.routes.clone(), stop.clone()));
     edge.get("/1.ts").await.is_status(508);

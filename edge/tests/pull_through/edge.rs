@@ -43,10 +43,7 @@ struct OneUpstream(Arc<dyn Source>);
 
 impl Plan for OneUpstream {
     fn candidates(&self, _: &ResourceKey, _: u8) -> Vec<Candidate> {
-        vec![Candidate {
-            source: self.0.clone(),
-            label: "origin",
-        }]
+        vec![Candidate { source: self.0.clone(), label: "origin" }]
     }
 }
 
@@ -70,10 +67,7 @@ impl Default for Setup {
         Self {
             fetch: FetchConfig::default(),
             // Long enough never to matter where a test does not ask for it.
-            routes: RoutesConfig {
-                player_patience: LIMIT,
-                patience: LIMIT,
-            },
+            routes: RoutesConfig { player_patience: LIMIT, patience: LIMIT },
             head_timeout: LIMIT,
             idle_timeout: LIMIT,
             sites: None,
@@ -88,20 +82,11 @@ impl Setup {
     /// Everybody loses patience after so many milliseconds.
     pub(crate) fn patience(milliseconds: u64) -> Self {
         let patience = Duration::from_millis(milliseconds);
-        Self {
-            routes: RoutesConfig {
-                player_patience: patience,
-                patience,
-            },
-            ..Self::default()
-        }
+        Self { routes: RoutesConfig { player_patience: patience, patience }, ..Self::default() }
     }
 
     pub(crate) fn on_disk(directory: &Path) -> Self {
-        Self {
-            disk: Some(directory.to_owned()),
-            ..Self::default()
-        }
+        Self { disk: Some(directory.to_owned()), ..Self::default() }
     }
 }
 
@@ -140,18 +125,11 @@ impl Edge {
         config.idle_timeout = setup.idle_timeout;
         config.name = NAME.into();
         config.ca = setup.ca;
-        let source = Trusted::new(
-            Upstream::new(config).unwrap(),
-            clock.clone(),
-            setup.fetch.max_object_bytes,
-        );
+        let source = Trusted::new(Upstream::new(config).unwrap(), clock.clone(), setup.fetch.max_object_bytes);
         let store_config = StoreConfig {
             memory_bytes: 128 * MIB as u64,
             max_object_bytes: setup.fetch.max_object_bytes,
-            disk: setup.disk.map(|dir| DiskConfig {
-                dir,
-                bytes: 64 * MIB as u64,
-            }),
+            disk: setup.disk.map(|dir| DiskConfig { dir, bytes: 64 * MIB as u64 }),
         };
         let store = Arc::new(Store::open(store_config, Arc::new(|_, _| None), Arc::new(())).unwrap());
         let stop = CancellationToken::new();
@@ -160,22 +138,8 @@ impl Edge {
         let fetch = Fetch::new(store.clone(), plan, Arc::new(Unobserved), clock, setup.fetch);
         let sites = setup.sites.unwrap_or_else(|| vec![site(1, None, &[])]);
         let metrics = EdgeMetrics::register(&prometheus::Registry::new(), "0", "0").unwrap();
-        let routes = Routes::new(
-            fetch.clone(),
-            Sites::new(sites).unwrap(),
-            NAME.into(),
-            metrics,
-            setup.routes,
-        );
-        Self {
-            origin,
-            routes: Arc::new(routes),
-            fetch,
-            store,
-            time,
-            stop,
-            writer,
-        }
+        let routes = Routes::new(fetch.clone(), Sites::new(sites).unwrap(), NAME.into(), metrics, setup.routes);
+        Self { origin, routes: Arc::new(routes), fetch, store, time, stop, writer }
     }
 
     /// Ends the edge as a process does; the upstream and the time go on.
@@ -231,12 +195,8 @@ pub(crate) fn site(publisher: u8, name: Option<&str>, hosts: &[&str]) -> Site {
 }
 
 pub(crate) fn request(method: Method, path: &str, fields: &[(&str, &str)]) -> Request {
-    let headers = fields.iter().map(|(name, value)| {
-        (
-            name.parse::<HeaderName>().unwrap(),
-            HeaderValue::from_str(value).unwrap(),
-        )
-    });
+    let headers =
+        fields.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()));
     Request {
         method,
         uri: path.parse().unwrap(),
@@ -271,12 +231,7 @@ impl Got {
                 }
             }
         }
-        Self {
-            status: response.status,
-            headers: response.headers,
-            body,
-            cut,
-        }
+        Self { status: response.status, headers: response.headers, body, cut }
     }
 
     pub(crate) fn field(&self, name: &str) -> &str {
@@ -289,20 +244,13 @@ impl Got {
 
     /// `Cache-Status` without the name.
     pub(crate) fn cache(&self) -> &str {
-        self.field("cache-status")
-            .strip_prefix("edge-1; ")
-            .unwrap_or_else(|| panic!("{self:?}"))
+        self.field("cache-status").strip_prefix("edge-1; ").unwrap_or_else(|| panic!("{self:?}"))
     }
 
     /// Asserts a whole 200 with this body, and that `Cache-Status` begins so.
     #[track_caller]
     pub(crate) fn is(&self, cache: &str, body: impl AsRef<[u8]>) {
-        assert_eq!(
-            (self.status.as_u16(), self.cut.as_deref()),
-            (200, None),
-            "{}",
-            self.text()
-        );
+        assert_eq!((self.status.as_u16(), self.cut.as_deref()), (200, None), "{}", self.text());
         assert!(self.cache().starts_with(cache), "{} instead of {cache}", self.cache());
         assert!(self.body == body.as_ref(), "another body");
     }
@@ -336,7 +284,5 @@ pub(crate) async fn until(mut done: impl FnMut() -> bool) {
 
 /// Bytes that differ from place to place.
 pub(crate) fn noise(length: usize) -> Bytes {
-    (0..length as u64)
-        .map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
-        .collect()
+    (0..length as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
 }

@@ -57,16 +57,14 @@ async fn a_body_that_breaks_off_before_its_first_byte_is_an_error_response() {
 #[tokio::test]
 async fn more_bytes_than_announced_are_cut_at_the_announced_length() {
     let edge = Edge::new().await;
-    edge.origin
-        .always("/1.ts", Reply::steps(4, vec![Step::Send("abcdefgh".into())]));
+    edge.origin.always("/1.ts", Reply::steps(4, vec![Step::Send("abcdefgh".into())]));
     edge.get("/1.ts").await.is("fwd=uri-miss", "abcd");
 }
 
 #[tokio::test]
 async fn an_upstream_error_without_a_copy_is_passed_on_and_not_kept() {
     let edge = Edge::new().await;
-    edge.origin
-        .always("/page", Reply::new(503, "down").with("cache-control", "max-age=60"));
+    edge.origin.always("/page", Reply::new(503, "down").with("cache-control", "max-age=60"));
     for asked in 1..=2 {
         let got = edge.get("/page").await;
         got.is_status(503);
@@ -81,18 +79,8 @@ async fn a_refused_connection_is_404_for_players_and_502_for_others() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let edge = Edge::with(Setup {
-        url: Some(url),
-        ..Setup::default()
-    })
-    .await;
-    for (path, status) in [
-        ("/1.ts", 404),
-        ("/v.m3u8", 404),
-        ("/a.vtt", 404),
-        ("/page", 502),
-        ("/k.key", 502),
-    ] {
+    let edge = Edge::with(Setup { url: Some(url), ..Setup::default() }).await;
+    for (path, status) in [("/1.ts", 404), ("/v.m3u8", 404), ("/a.vtt", 404), ("/page", 502), ("/k.key", 502)] {
         let got = edge.get(path).await;
         got.is_status(status);
         assert_eq!(got.field("cache-control"), "no-store");
@@ -101,11 +89,7 @@ async fn a_refused_connection_is_404_for_players_and_502_for_others() {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_ends_by_the_upstreams_limit() {
-    let edge = Edge::with(Setup {
-        head_timeout: Duration::from_millis(50),
-        ..Setup::default()
-    })
-    .await;
+    let edge = Edge::with(Setup { head_timeout: Duration::from_millis(50), ..Setup::default() }).await;
     for (path, status) in [("/1.ts", 404), ("/page", 504)] {
         edge.origin.always(path, Reply::ok("late").after(Step::Hang));
         edge.get(path).await.is_status(status);
@@ -116,10 +100,9 @@ async fn a_head_that_does_not_come_ends_by_the_upstreams_limit() {
 async fn no_first_byte_in_time_is_404_for_players_and_504_for_others() {
     let edge = Edge::with(Setup::patience(250)).await;
     for (path, status) in [("/1.ts", 404), ("/v.m3u8", 404), ("/a.vtt", 404), ("/page", 504)] {
-        for (what, reply) in [
-            ("head", Reply::ok("late").after(Step::Hang)),
-            ("body", Reply::steps(1000, vec![Step::Hang])),
-        ] {
+        for (what, reply) in
+            [("head", Reply::ok("late").after(Step::Hang)), ("body", Reply::steps(1000, vec![Step::Hang]))]
+        {
             let path = format!("/{what}{path}");
             edge.origin.always(&path, reply);
             let got = edge.get(&path).await;
@@ -154,16 +137,12 @@ async fn a_body_that_stands_still_after_its_headers_is_reset() {
     for setup in [
         // The viewer's patience ends first, or the upstream's limit does.
         Setup::patience(250),
-        Setup {
-            idle_timeout: Duration::from_millis(50),
-            ..Setup::default()
-        },
+        Setup { idle_timeout: Duration::from_millis(50), ..Setup::default() },
     ] {
         let edge = Edge::with(setup).await;
         for (path, control) in [("/1.ts", "max-age=60"), ("/page", "no-store"), ("/2.ts", "no-store")] {
             let steps = vec![Step::Send(noise(1000)), Step::Hang];
-            edge.origin
-                .always(path, Reply::steps(2000, steps).with("cache-control", control));
+            edge.origin.always(path, Reply::steps(2000, steps).with("cache-control", control));
             let got = edge.get(path).await;
             assert_eq!((got.status.as_u16(), got.body.len()), (200, 1000));
             assert!(got.cut.is_some(), "{path} ended cleanly");
@@ -175,8 +154,7 @@ async fn a_body_that_stands_still_after_its_headers_is_reset() {
 #[tokio::test]
 async fn a_body_without_a_length_that_stands_still_is_reset() {
     let edge = Edge::with(Setup::patience(250)).await;
-    edge.origin
-        .always("/1.ts", Reply::chunked(vec![Step::Send(noise(1000)), Step::Hang]));
+    edge.origin.always("/1.ts", Reply::chunked(vec![Step::Send(noise(1000)), Step::Hang]));
     let got = edge.get("/1.ts").await;
     assert_eq!(got.body.len(), 1000);
     assert!(got.cut.is_some());
@@ -202,7 +180,6 @@ async fn too_many_fills_at_once_are_an_overload() {
 #[tokio::test]
 async fn an_unrequested_206_is_no_whole_body() {
     let edge = Edge::new().await;
-    edge.origin
-        .always("/page", Reply::new(206, "part").with("content-range", "bytes 0-3/10"));
+    edge.origin.always("/page", Reply::new(206, "part").with("content-range", "bytes 0-3/10"));
     edge.get("/page").await.is_status(502);
 }

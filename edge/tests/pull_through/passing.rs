@@ -22,8 +22,7 @@ async fn what_may_not_be_kept_is_asked_for_each_time() {
         ("/f.ts", "vary", "*"),
         ("/g.m3u8", "cache-control", "no-store"),
     ] {
-        edge.origin
-            .on(path, move |_, n| Reply::ok(format!("body {n}")).with(name, value));
+        edge.origin.on(path, move |_, n| Reply::ok(format!("body {n}")).with(name, value));
         for n in 0..2 {
             let got = edge.get(path).await;
             got.is("fwd=uri-miss; ttl=0", format!("body {n}"));
@@ -41,11 +40,7 @@ async fn those_who_ask_at_once_for_what_is_private_each_get_their_own() {
     let held = open.clone();
     edge.origin.on("/p", move |_, n| {
         let reply = Reply::ok(format!("for reader {n}")).with("cache-control", "private");
-        if n == 0 {
-            reply.after(Step::Gate(held.clone()))
-        } else {
-            reply
-        }
+        if n == 0 { reply.after(Step::Gate(held.clone())) } else { reply }
     });
     let mut readers = JoinSet::new();
     for _ in 0..10 {
@@ -68,8 +63,7 @@ async fn keys_are_never_kept_however_they_are_recognised() {
     let edge = Edge::new().await;
     let playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n\
         #EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"../keys/%6Bey.bin?id=1\"\n#EXTINF:4,\na.ts\n#EXT-X-ENDLIST\n";
-    edge.origin
-        .always("/live/v.m3u8", Reply::ok(playlist).with("cache-control", MINUTE));
+    edge.origin.always("/live/v.m3u8", Reply::ok(playlist).with("cache-control", MINUTE));
     edge.get("/live/v.m3u8").await.is("fwd=uri-miss; stored", playlist);
     let sixteen = "0123456789abcdef";
     for (path, reply) in [
@@ -77,10 +71,7 @@ async fn keys_are_never_kept_however_they_are_recognised() {
         ("/k.key", Reply::ok("a key of any length")),
         ("/keys/key.bin?id=1", Reply::ok("a longer key than AES-128's")),
         ("/license", Reply::ok(sixteen)),
-        (
-            "/drm",
-            Reply::chunked(vec![Step::Send("01234567".into()), Step::Send("89abcdef".into())]),
-        ),
+        ("/drm", Reply::chunked(vec![Step::Send("01234567".into()), Step::Send("89abcdef".into())])),
     ] {
         edge.origin.always(path, reply.with("cache-control", MINUTE));
         for asked in 1..=2 {
@@ -94,10 +85,7 @@ async fn keys_are_never_kept_however_they_are_recognised() {
     // What is only nearly a key is an ordinary response, announced or not.
     for (path, reply) in [
         ("/other", Reply::ok("0123456789abcdefg")),
-        (
-            "/chunks",
-            Reply::chunked(vec![Step::Send(sixteen.into()), Step::Send("g".into())]),
-        ),
+        ("/chunks", Reply::chunked(vec![Step::Send(sixteen.into()), Step::Send("g".into())])),
     ] {
         edge.origin.always(path, reply.with("cache-control", MINUTE));
         edge.get(path).await.is("fwd=uri-miss; stored", "0123456789abcdefg");
@@ -113,8 +101,7 @@ async fn a_body_longer_than_is_kept_passes_through_whole() {
     setup.fetch.private_window_bytes = 64 * 1024;
     let edge = Edge::with(setup).await;
     let bytes = noise(5 * MIB);
-    edge.origin
-        .always("/film.mp4", Reply::ok(bytes.clone()).with("cache-control", MINUTE));
+    edge.origin.always("/film.mp4", Reply::ok(bytes.clone()).with("cache-control", MINUTE));
     for asked in 1..=2 {
         edge.get("/film.mp4").await.is("fwd=uri-miss; ttl", &bytes);
         edge.idle().await;
@@ -153,8 +140,7 @@ async fn a_slow_reader_of_a_passing_body_slows_the_upstream() {
 async fn a_passing_body_ends_when_its_reader_leaves() {
     let edge = Edge::new().await;
     let bytes = noise(8 * MIB);
-    edge.origin
-        .always("/p", Reply::ok(bytes).with("cache-control", "private"));
+    edge.origin.always("/p", Reply::ok(bytes).with("cache-control", "private"));
     let mut response = edge.begin(request(Method::GET, "/p", &[])).await;
     next(&mut response.body).await.unwrap().unwrap();
     drop(response);
@@ -168,15 +154,10 @@ async fn a_body_of_unknown_length_is_broken_off_at_the_bound() {
     setup.fetch.max_object_bytes = MIB as u64;
     let edge = Edge::with(setup).await;
     let steps = vec![Step::Send(noise(3 * MIB)), Step::Hang];
-    edge.origin
-        .always("/endless.ts", Reply::chunked(steps).with("cache-control", MINUTE));
+    edge.origin.always("/endless.ts", Reply::chunked(steps).with("cache-control", MINUTE));
     let got = edge.get("/endless.ts").await;
     assert_eq!(got.status, 200);
-    assert!(
-        got.cut.is_some() && got.body.len() < 2 * MIB,
-        "{} bytes",
-        got.body.len()
-    );
+    assert!(got.cut.is_some() && got.body.len() < 2 * MIB, "{} bytes", got.body.len());
     edge.idle().await;
     assert_eq!(edge.store.usage().memory_entries, 0);
 }
@@ -186,10 +167,7 @@ async fn growing_bodies_together_stay_below_their_bound() {
     let mut setup = Setup::default();
     setup.fetch.max_in_flight_bytes = MIB as u64;
     let edge = Edge::with(setup).await;
-    edge.origin.always(
-        "/a.ts",
-        Reply::steps(MIB as u64, vec![Step::Send(noise(MIB / 2)), Step::Hang]),
-    );
+    edge.origin.always("/a.ts", Reply::steps(MIB as u64, vec![Step::Send(noise(MIB / 2)), Step::Hang]));
     edge.origin.always("/b.ts", Reply::ok(noise(MIB)));
     let mut held = edge.begin(request(Method::GET, "/a.ts", &[])).await;
     let mut read = 0;

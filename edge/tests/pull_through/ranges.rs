@@ -11,10 +11,7 @@ use std::time::Duration;
 const TAG: &str = "\"v1\"";
 
 fn tagged(body: impl Into<Bytes>) -> Reply {
-    Reply::ok(body)
-        .with("etag", TAG)
-        .with("last-modified", &date(-3600))
-        .with("cache-control", "max-age=600")
+    Reply::ok(body).with("etag", TAG).with("last-modified", &date(-3600)).with("cache-control", "max-age=600")
 }
 
 /// An edge that holds `/1.ts` with ten bytes.
@@ -52,11 +49,7 @@ async fn ranges_of_a_whole_object() {
     for range in ["bytes=10-", "bytes=99-100", "bytes=-0"] {
         let got = edge.ask("/1.ts", &[("range", range)]).await;
         got.is_status(416);
-        assert_eq!(
-            (got.field("content-range"), got.field("cache-control")),
-            ("bytes */10", "no-store"),
-            "{range}"
-        );
+        assert_eq!((got.field("content-range"), got.field("cache-control")), ("bytes */10", "no-store"), "{range}");
     }
     assert_eq!(edge.origin.count("/1.ts"), 1);
 }
@@ -64,16 +57,10 @@ async fn ranges_of_a_whole_object() {
 #[tokio::test]
 async fn a_range_counts_only_if_if_range_names_the_same_bytes() {
     let edge = holding().await;
-    for (condition, status) in [
-        (TAG, 206),
-        ("\"v2\"", 200),
-        ("W/\"v1\"", 200),
-        (&*date(-3600), 206),
-        (&*date(-3599), 200),
-    ] {
-        let got = edge
-            .ask("/1.ts", &[("range", "bytes=1-2"), ("if-range", condition)])
-            .await;
+    for (condition, status) in
+        [(TAG, 206), ("\"v2\"", 200), ("W/\"v1\"", 200), (&*date(-3600), 206), (&*date(-3599), 200)]
+    {
+        let got = edge.ask("/1.ts", &[("range", "bytes=1-2"), ("if-range", condition)]).await;
         assert_eq!(
             (got.status.as_u16(), got.text()),
             (status, if status == 206 { "12" } else { "0123456789" }),
@@ -105,9 +92,7 @@ async fn conditions_on_a_whole_object() {
         }
     }
     // A condition goes before a range.
-    let got = edge
-        .ask("/1.ts", &[("if-none-match", TAG), ("range", "bytes=0-1")])
-        .await;
+    let got = edge.ask("/1.ts", &[("if-none-match", TAG), ("range", "bytes=0-1")]).await;
     got.is_status(304);
 }
 
@@ -130,11 +115,7 @@ async fn head_is_a_get_without_its_body() {
 async fn ranges_of_a_growing_object_stream_as_soon_as_their_bytes_are_there() {
     let edge = Edge::new().await;
     let (bytes, open) = (noise(10_000), gate());
-    let steps = vec![
-        Step::Send(bytes.slice(..4000)),
-        Step::Gate(open.clone()),
-        Step::Send(bytes.slice(4000..)),
-    ];
+    let steps = vec![Step::Send(bytes.slice(..4000)), Step::Gate(open.clone()), Step::Send(bytes.slice(4000..))];
     let reply = tagged("").replace(bytes.len() as u64, steps);
     edge.origin.always("/1.ts", reply);
     // There already: answered to its end while the upstream waits.
@@ -143,9 +124,7 @@ async fn ranges_of_a_growing_object_stream_as_soon_as_their_bytes_are_there() {
     assert_eq!(early.field("content-range"), "bytes 1000-2999/10000");
     assert!(early.cut.is_none() && early.body == bytes[1000..3000]);
     // Across the edge of what is there: its first bytes come at once.
-    let mut across = edge
-        .begin(request(Method::GET, "/1.ts", &[("range", "bytes=3000-4999")]))
-        .await;
+    let mut across = edge.begin(request(Method::GET, "/1.ts", &[("range", "bytes=3000-4999")])).await;
     let mut begun = 0;
     while begun < 1000 {
         let piece = next(&mut across.body).await.unwrap().unwrap();
@@ -153,9 +132,7 @@ async fn ranges_of_a_growing_object_stream_as_soon_as_their_bytes_are_there() {
         begun += piece.len();
     }
     // Wholly to come, by a suffix; and answered without waiting: what lies outside, and what has not changed.
-    let suffix = edge
-        .begin(request(Method::GET, "/1.ts", &[("range", "bytes=-500")]))
-        .await;
+    let suffix = edge.begin(request(Method::GET, "/1.ts", &[("range", "bytes=-500")])).await;
     assert_eq!(suffix.headers["content-range"], "bytes 9500-9999/10000");
     edge.ask("/1.ts", &[("range", "bytes=10000-")]).await.is_status(416);
     edge.ask("/1.ts", &[("if-none-match", TAG)]).await.is_status(304);
@@ -173,16 +150,9 @@ async fn ranges_of_a_growing_object_stream_as_soon_as_their_bytes_are_there() {
 async fn a_range_of_a_growing_object_of_unknown_length_is_answered_whole() {
     let edge = Edge::new().await;
     let open = gate();
-    let steps = vec![
-        Step::Send("01234".into()),
-        Step::Gate(open.clone()),
-        Step::Send("56789".into()),
-    ];
-    edge.origin
-        .always("/1.ts", Reply::chunked(steps).with("cache-control", "max-age=60"));
-    let growing = edge
-        .begin(request(Method::GET, "/1.ts", &[("range", "bytes=2-3")]))
-        .await;
+    let steps = vec![Step::Send("01234".into()), Step::Gate(open.clone()), Step::Send("56789".into())];
+    edge.origin.always("/1.ts", Reply::chunked(steps).with("cache-control", "max-age=60"));
+    let growing = edge.begin(request(Method::GET, "/1.ts", &[("range", "bytes=2-3")])).await;
     assert_eq!((growing.status.as_u16(), growing.body.length()), (200, None));
     open.add_permits(1);
     Got::read(growing).await.is("fwd=uri-miss", "0123456789");
@@ -197,9 +167,7 @@ async fn patience_is_for_a_source_that_stands_still_not_for_one_that_is_on_its_w
     let bytes = noise(2000);
     // The range's first byte comes after several times the patience, but the source never pauses for so long.
     let pause = Duration::from_millis(60);
-    let steps = bytes
-        .chunks(100)
-        .flat_map(|piece| [Step::Send(bytes.slice_ref(piece)), Step::Sleep(pause)]);
+    let steps = bytes.chunks(100).flat_map(|piece| [Step::Send(bytes.slice_ref(piece)), Step::Sleep(pause)]);
     edge.origin.always("/1.ts", Reply::steps(2000, steps.collect()));
     let late = edge.ask("/1.ts", &[("range", "bytes=-100")]).await;
     late.is_status(206);

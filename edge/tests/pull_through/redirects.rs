@@ -19,8 +19,7 @@ async fn redirects_are_followed_and_the_target_is_kept_under_the_name_that_was_a
     edge.origin.always("/d/302.ts", to(302, "/d/deep/a.ts?x=1#part"));
     edge.origin.always("/d/303.ts", to(303, "../d/./deep/a.ts"));
     edge.origin.always("/d/307.ts", to(307, &other.url("http", "/b.ts")));
-    edge.origin
-        .always("/d/308.ts", to(308, &format!("//{}/b.ts", other.address)));
+    edge.origin.always("/d/308.ts", to(308, &format!("//{}/b.ts", other.address)));
     edge.origin.always("/d/deep/a.ts", Reply::ok("a"));
     edge.origin.always("/d/deep/a.ts?x=1", Reply::ok("a with a query"));
     other.always("/b.ts", Reply::ok("b"));
@@ -77,33 +76,16 @@ async fn an_https_upstream_is_trusted_by_its_certificate_and_may_not_lead_to_pla
     secure.always("/stays", to(302, "/a"));
     secure.always("/a", Reply::ok("secret"));
     let url = Some(secure.url("https", ""));
-    let trusting = Setup {
-        url: url.clone(),
-        ca: Some(pem),
-        ..Setup::default()
-    };
+    let trusting = Setup { url: url.clone(), ca: Some(pem), ..Setup::default() };
     let edge = Edge::over(secure.clone(), time.clone(), trusting);
     edge.get("/stays").await.is("fwd=uri-miss", "secret");
     edge.get("/up").await.is_status(502);
     assert_eq!(plain.count("/a"), 0);
-    let doubting = Edge::over(
-        secure.clone(),
-        time,
-        Setup {
-            url,
-            ..Setup::default()
-        },
-    );
+    let doubting = Edge::over(secure.clone(), time, Setup { url, ..Setup::default() });
     doubting.get("/a").await.is_status(502);
     // From plain to encrypted is allowed.
     plain.always("/down", to(302, &secure.url("https", "/a")));
     let (time, _) = manual();
-    let both = Setup {
-        ca: Some(directory.path().join("self-signed.pem")),
-        ..Setup::default()
-    };
-    Edge::over(Arc::new(plain), time, both)
-        .get("/down")
-        .await
-        .is("fwd=uri-miss", "secret");
+    let both = Setup { ca: Some(directory.path().join("self-signed.pem")), ..Setup::default() };
+    Edge::over(Arc::new(plain), time, both).get("/down").await.is("fwd=uri-miss", "secret");
 }

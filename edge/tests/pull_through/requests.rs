@@ -7,22 +7,14 @@ use crate::{
 use http::Method;
 
 fn two_sites() -> Setup {
-    let sites = vec![
-        site(1, Some("alpha"), &["a.example"]),
-        site(2, Some("beta"), &["b.example"]),
-    ];
-    Setup {
-        sites: Some(sites),
-        ..Setup::default()
-    }
+    let sites = vec![site(1, Some("alpha"), &["a.example"]), site(2, Some("beta"), &["b.example"])];
+    Setup { sites: Some(sites), ..Setup::default() }
 }
 
 #[tokio::test]
 async fn two_publishers_with_the_same_paths_never_collide() {
     let edge = Edge::with(two_sites()).await;
-    edge.origin.on("/1.ts", |_, n| {
-        Reply::ok(["first", "second"][n]).with("cache-control", "max-age=60")
-    });
+    edge.origin.on("/1.ts", |_, n| Reply::ok(["first", "second"][n]).with("cache-control", "max-age=60"));
     let ask = async |host: &str, path: &str| {
         let mut request = request(Method::GET, path, &[]);
         request.authority = Some(host.into());
@@ -35,12 +27,8 @@ async fn two_publishers_with_the_same_paths_never_collide() {
     // By its name a publisher is the same one as by its host, and a host goes before a name.
     ask("edge.example", "/alpha/1.ts").await.is("hit", "first");
     ask("127.0.0.1", "/beta/1.ts").await.is("hit", "second");
-    for (host, path) in [
-        ("edge.example", "/1.ts"),
-        ("edge.example", "/gamma/1.ts"),
-        ("c.example", "/alpha"),
-        ("", "/"),
-    ] {
+    for (host, path) in [("edge.example", "/1.ts"), ("edge.example", "/gamma/1.ts"), ("c.example", "/alpha"), ("", "/")]
+    {
         let got = ask(host, path).await;
         got.is_status(421);
         assert_eq!(got.field("cache-control"), "no-store");
@@ -78,12 +66,7 @@ async fn spellings_of_one_resource_are_one_resource() {
     edge.origin.always("/a/1.ts?q=1", Reply::ok("one"));
     edge.get("/a/1.ts?q=1").await.is("fwd=uri-miss", "one");
     edge.idle().await;
-    for path in [
-        "/a/%31.ts?q=1",
-        "/a/b/../1.ts?q=1",
-        "/a/./1%2ets?q=1&weir_token=t",
-        "/a/1.ts?CMCD=br%3D1&q=1",
-    ] {
+    for path in ["/a/%31.ts?q=1", "/a/b/../1.ts?q=1", "/a/./1%2ets?q=1&weir_token=t", "/a/1.ts?CMCD=br%3D1&q=1"] {
         edge.get(path).await.is("hit", "one");
     }
     edge.get("/a/1.ts?q=2").await.is_status(404);
@@ -92,13 +75,7 @@ async fn spellings_of_one_resource_are_one_resource() {
 #[tokio::test]
 async fn options_is_a_preflight_and_other_methods_are_refused() {
     let edge = Edge::new().await;
-    let preflight = edge
-        .send(request(
-            Method::OPTIONS,
-            "/1.ts",
-            &[("access-control-request-method", "GET")],
-        ))
-        .await;
+    let preflight = edge.send(request(Method::OPTIONS, "/1.ts", &[("access-control-request-method", "GET")])).await;
     preflight.is_status(204);
     assert_eq!(preflight.field("access-control-allow-methods"), "GET, HEAD, OPTIONS");
     assert!(preflight.field("access-control-allow-headers").contains("CMCD-Request"));
@@ -113,24 +90,10 @@ async fn options_is_a_preflight_and_other_methods_are_refused() {
 #[tokio::test]
 async fn every_response_can_be_read_and_timed_by_a_page_of_another_origin() {
     let edge = Edge::new().await;
-    let reply = Reply::ok("x")
-        .with("access-control-allow-origin", "https://only.example")
-        .with("alt-svc", "h3=\":1\"");
-    edge.origin.always(
-        "/1.ts",
-        reply
-            .with("via", "1.1 cdn")
-            .with("connection", "x-hop")
-            .with("x-hop", "1"),
-    );
+    let reply = Reply::ok("x").with("access-control-allow-origin", "https://only.example").with("alt-svc", "h3=\":1\"");
+    edge.origin.always("/1.ts", reply.with("via", "1.1 cdn").with("connection", "x-hop").with("x-hop", "1"));
     let got = edge.get("/1.ts").await;
-    let fields = [
-        "access-control-allow-origin",
-        "timing-allow-origin",
-        "via",
-        "x-hop",
-        "alt-svc",
-    ];
+    let fields = ["access-control-allow-origin", "timing-allow-origin", "via", "x-hop", "alt-svc"];
     assert_eq!(fields.map(|name| got.field(name)), ["*", "*", "1.1 edge-1", "", ""]);
     assert!(got.field("access-control-expose-headers").contains("Cache-Status"));
 }
@@ -139,23 +102,14 @@ async fn every_response_can_be_read_and_timed_by_a_page_of_another_origin() {
 async fn a_request_that_has_been_here_is_a_loop() {
     let edge = Edge::new().await;
     edge.origin.always("/1.ts", Reply::ok("x"));
-    for via in [
-        format!("1.1 {NAME}"),
-        format!("2 cdn, 1.1 {NAME} (weir)"),
-        format!("HTTP/1.1 {NAME},3 other"),
-    ] {
+    for via in [format!("1.1 {NAME}"), format!("2 cdn, 1.1 {NAME} (weir)"), format!("HTTP/1.1 {NAME},3 other")] {
         edge.ask("/1.ts", &[("via", &via)]).await.is_status(508);
     }
     assert_eq!(edge.origin.count("/1.ts"), 0);
-    edge.ask("/1.ts", &[("via", "1.1 edge-10, 1.1 other")])
-        .await
-        .is("fwd=uri-miss", "x");
+    edge.ask("/1.ts", &[("via", "1.1 edge-10, 1.1 other")]).await.is("fwd=uri-miss", "x");
     // The name goes out with each request, so that a circle of this edge alone is seen, too.
     let seen = edge.origin.seen("/1.ts")[0].clone();
-    assert_eq!(
-        (seen.field("via"), seen.field("cdn-loop")),
-        (Some("1.1 edge-1"), Some("weir"))
-    );
+    assert_eq!((seen.field("via"), seen.field("cdn-loop")), (Some("1.1 edge-1"), Some("weir")));
 }
 
 #[tokio::test]

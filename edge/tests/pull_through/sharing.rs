@@ -13,11 +13,7 @@ const READERS: usize = 200;
 
 /// `bytes` as steps that pause at `gate` after the first `before` bytes.
 fn gated(bytes: &Bytes, before: usize, gate: &Arc<tokio::sync::Semaphore>) -> Vec<Step> {
-    vec![
-        Step::Send(bytes.slice(..before)),
-        Step::Gate(gate.clone()),
-        Step::Send(bytes.slice(before..)),
-    ]
+    vec![Step::Send(bytes.slice(..before)), Step::Gate(gate.clone()), Step::Send(bytes.slice(before..))]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -25,10 +21,7 @@ async fn two_hundred_readers_of_a_cold_object_cause_one_request_and_none_waits_f
     let edge = Arc::new(Edge::new().await);
     let (bytes, open) = (noise(4 * MIB), gate());
     // The upstream goes on only when every reader has its first byte.
-    edge.origin.always(
-        "/big.ts",
-        Reply::steps(bytes.len() as u64, gated(&bytes, 64 * 1024, &open)),
-    );
+    edge.origin.always("/big.ts", Reply::steps(bytes.len() as u64, gated(&bytes, 64 * 1024, &open)));
     let (began, mut begun) = mpsc::channel(READERS);
     let mut readers = JoinSet::new();
     for _ in 0..READERS {
@@ -63,11 +56,8 @@ async fn a_trickling_upstream_feeds_readers_while_it_trickles() {
     let edge = Edge::new().await;
     let bytes = noise(40_000);
     let pause = std::time::Duration::from_millis(10);
-    let steps = bytes
-        .chunks(1000)
-        .flat_map(|piece| [Step::Send(bytes.slice_ref(piece)), Step::Sleep(pause)]);
-    edge.origin
-        .always("/1.ts", Reply::steps(bytes.len() as u64, steps.collect()));
+    let steps = bytes.chunks(1000).flat_map(|piece| [Step::Send(bytes.slice_ref(piece)), Step::Sleep(pause)]);
+    edge.origin.always("/1.ts", Reply::steps(bytes.len() as u64, steps.collect()));
     let mut first = edge.begin(request(Method::GET, "/1.ts", &[])).await;
     let mut second = edge.begin(request(Method::GET, "/1.ts", &[])).await;
     for body in [&mut first.body, &mut second.body] {
@@ -83,8 +73,7 @@ async fn a_trickling_upstream_feeds_readers_while_it_trickles() {
 async fn a_first_reader_that_leaves_takes_nothing_with_it() {
     let edge = Edge::new().await;
     let (bytes, open) = (noise(MIB), gate());
-    edge.origin
-        .always("/1.ts", Reply::steps(bytes.len() as u64, gated(&bytes, 1000, &open)));
+    edge.origin.always("/1.ts", Reply::steps(bytes.len() as u64, gated(&bytes, 1000, &open)));
     let mut first = edge.begin(request(Method::GET, "/1.ts", &[])).await;
     next(&mut first.body).await.unwrap().unwrap();
     let second = edge.begin(request(Method::GET, "/1.ts", &[])).await;
@@ -100,8 +89,7 @@ async fn a_first_reader_that_leaves_takes_nothing_with_it() {
 async fn a_reader_that_leaves_before_the_head_leaves_the_object_behind() {
     let edge = Edge::new().await;
     let open = gate();
-    edge.origin
-        .always("/1.ts", Reply::ok("segment").after(Step::Gate(open.clone())));
+    edge.origin.always("/1.ts", Reply::ok("segment").after(Step::Gate(open.clone())));
     let impatient = edge.routes.call_get("/1.ts");
     let mut impatient = Box::pin(impatient);
     tokio::select! {
@@ -153,9 +141,6 @@ async fn those_who_joined_a_failing_fill_compete_again() {
             got.is("", "good");
         }
     }
-    assert!(
-        failed <= 1,
-        "nobody is refused but the one whose own fill failed: {failed}"
-    );
+    assert!(failed <= 1, "nobody is refused but the one whose own fill failed: {failed}");
     assert_eq!(edge.origin.count("/1.ts"), 2);
 }

@@ -166,10 +166,7 @@ impl Upstream {
     /// Behind TLS, with the certificate and key in this file.
     pub(crate) async fn start_tls(clock: Clock, pem: &Path) -> Self {
         use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-        let chain = CertificateDer::pem_file_iter(pem)
-            .unwrap()
-            .collect::<Result<Vec<_>, _>>()
-            .unwrap();
+        let chain = CertificateDer::pem_file_iter(pem).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
         let key = PrivateKeyDer::from_pem_file(pem).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -184,12 +181,8 @@ impl Upstream {
     async fn listen(clock: Clock, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let inner = Arc::new(Inner {
-            clock,
-            scripts: Mutex::default(),
-            seen: Mutex::default(),
-            sent: AtomicU64::new(0),
-        });
+        let inner =
+            Arc::new(Inner { clock, scripts: Mutex::default(), seen: Mutex::default(), sent: AtomicU64::new(0) });
         let serving = inner.clone();
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
@@ -223,14 +216,7 @@ impl Upstream {
 
     /// All requests for `path` so far.
     pub(crate) fn seen(&self, path: &str) -> Vec<Seen> {
-        self.inner
-            .seen
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|seen| seen.path == path)
-            .cloned()
-            .collect()
+        self.inner.seen.lock().unwrap().iter().filter(|seen| seen.path == path).cloned().collect()
     }
 
     /// How many requests for `path` came so far.
@@ -291,10 +277,7 @@ impl Inner {
             Step::Send(bytes) if bytes.is_empty() => {}
             Step::Send(bytes) => {
                 if chunked {
-                    stream
-                        .write_all(format!("{:x}\r\n", bytes.len()).as_bytes())
-                        .await
-                        .ok()?;
+                    stream.write_all(format!("{:x}\r\n", bytes.len()).as_bytes()).await.ok()?;
                 }
                 for piece in bytes.chunks(64 * 1024) {
                     stream.write_all(piece).await.ok()?;

@@ -26,11 +26,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self {
-            max_bytes: MAX_BYTES,
-            max_lines: MAX_LINES,
-            max_line_bytes: MAX_LINE_BYTES,
-        }
+        Self { max_bytes: MAX_BYTES, max_lines: MAX_LINES, max_line_bytes: MAX_LINE_BYTES }
     }
 }
 
@@ -41,23 +37,14 @@ impl Bounds {
     /// [`ReadError::TooLarge`] with the first bound that is passed.
     pub fn check(&self, text: &[u8]) -> Result<(), ReadError> {
         if text.len() > self.max_bytes {
-            return Err(ReadError::TooLarge {
-                limit: Limit::Bytes,
-                allowed: self.max_bytes,
-            });
+            return Err(ReadError::TooLarge { limit: Limit::Bytes, allowed: self.max_bytes });
         }
         for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
             if index >= self.max_lines {
-                return Err(ReadError::TooLarge {
-                    limit: Limit::Lines,
-                    allowed: self.max_lines,
-                });
+                return Err(ReadError::TooLarge { limit: Limit::Lines, allowed: self.max_lines });
             }
             if line.strip_suffix(b"\n").unwrap_or(line).len() > self.max_line_bytes {
-                return Err(ReadError::TooLarge {
-                    limit: Limit::LineBytes,
-                    allowed: self.max_line_bytes,
-                });
+                return Err(ReadError::TooLarge { limit: Limit::LineBytes, allowed: self.max_line_bytes });
             }
         }
         Ok(())

@@ -57,10 +57,6 @@ pub enum ReadError {
 
 impl ReadError {
     pub(crate) fn malformed(line: usize, tag: &str, reason: &'static str) -> Self {
-        Self::Malformed {
-            line,
-            tag: tag.to_owned(),
-            reason,
-        }
+        Self::Malformed { line, tag: tag.to_owned(), reason }
     }
 }

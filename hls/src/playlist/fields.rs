@@ -61,10 +61,7 @@ pub(crate) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(crate) fn text(&self, name: &str) -> Option<&'a str> {
-        self.list
-            .iter()
-            .find(|attribute| attribute.name == name)
-            .map(|attribute| attribute.value)
+        self.list.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.value)
     }
 
     /// A value that must be there and not be empty.
@@ -102,9 +99,7 @@ impl<'a> Fields<'a> {
         read: impl FnOnce(&str) -> Option<T>,
         reason: &'static str,
     ) -> Result<Option<T>, ReadError> {
-        self.text(name)
-            .map(|value| read(value).ok_or_else(|| self.tag.malformed(reason)))
-            .transpose()
+        self.text(name).map(|value| read(value).ok_or_else(|| self.tag.malformed(reason))).transpose()
     }
 }
 
@@ -123,11 +118,7 @@ pub(crate) fn seconds(text: &str) -> Option<Duration> {
     }
     let whole = if whole.is_empty() { 0 } else { integer(whole)? };
     let digits = &fraction[..fraction.len().min(9)];
-    let scaled = if digits.is_empty() {
-        0
-    } else {
-        integer(digits)? * 10_u64.pow(9 - digits.len() as u32)
-    };
+    let scaled = if digits.is_empty() { 0 } else { integer(digits)? * 10_u64.pow(9 - digits.len() as u32) };
     let nanos = u32::try_from(scaled).ok()?;
     (whole <= MAX_SECONDS).then(|| Duration::new(whole, nanos))
 }
@@ -149,23 +140,8 @@ mod tests {
         assert_eq!(seconds("9.0089999999"), Some(Duration::new(9, 8_999_999)));
         assert_eq!(seconds(".5"), Some(Duration::from_millis(500)));
         assert_eq!(seconds("10."), Some(Duration::from_secs(10)));
-        assert_eq!(
-            seconds("1000000000.999999999"),
-            Some(Duration::new(MAX_SECONDS, 999_999_999))
-        );
-        for wrong in [
-            "",
-            ".",
-            "-1",
-            "+1",
-            "1e3",
-            "inf",
-            "NaN",
-            "1000000001",
-            "99999999999999999999",
-            "1.x",
-            "1..2",
-        ] {
+        assert_eq!(seconds("1000000000.999999999"), Some(Duration::new(MAX_SECONDS, 999_999_999)));
+        for wrong in ["", ".", "-1", "+1", "1e3", "inf", "NaN", "1000000001", "99999999999999999999", "1.x", "1..2"] {
             assert_eq!(seconds(wrong), None, "{wrong}");
         }
     }

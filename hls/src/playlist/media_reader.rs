@@ -102,10 +102,7 @@ impl<'a> Reader<'a> {
                 let target = tag.seconds()?;
                 self.target_duration = Some(target);
                 // An integer by section 4.4.3.1; a fraction, as some packagers write, rounds up for m3u8-rs only.
-                self.push(
-                    "EXT-X-TARGETDURATION",
-                    target.as_secs() + u64::from(target.subsec_nanos() > 0),
-                );
+                self.push("EXT-X-TARGETDURATION", target.as_secs() + u64::from(target.subsec_nanos() > 0));
             }
             "EXT-X-MEDIA-SEQUENCE" | "EXT-X-DISCONTINUITY-SEQUENCE" => self.push(tag.name, tag.integer()?),
             "EXT-X-PLAYLIST-TYPE" if matches!(tag.value, "VOD" | "EVENT") => self.push(tag.name, tag.value),
@@ -166,9 +163,7 @@ impl<'a> Reader<'a> {
         self.part_end = byte_range.map(|range| (uri, range.end()));
         self.out.trailing_parts.push(Part {
             uri: uri.to_owned(),
-            duration: fields
-                .seconds("DURATION")?
-                .ok_or_else(|| tag.malformed("DURATION is missing"))?,
+            duration: fields.seconds("DURATION")?.ok_or_else(|| tag.malformed("DURATION is missing"))?,
             byte_range,
             independent: fields.flag("INDEPENDENT"),
             gap: fields.flag("GAP"),
@@ -211,10 +206,9 @@ impl<'a> Reader<'a> {
             .zip(self.extras)
             .zip(first..)
             .map(|((read, extra), media_sequence)| {
-                let byte_range = read.byte_range.map(|range| ByteRange {
-                    offset: range.offset.unwrap_or_default(),
-                    length: range.length,
-                });
+                let byte_range = read
+                    .byte_range
+                    .map(|range| ByteRange { offset: range.offset.unwrap_or_default(), length: range.length });
                 Segment {
                     uri: read.uri,
                     duration: extra.duration,
@@ -247,9 +241,7 @@ fn resolve_range(
         (None, Some((before, end))) if before == uri => end,
         (None, _) => return Err(tag.malformed("a byte range without offset continues nothing")),
     };
-    offset
-        .checked_add(length)
-        .ok_or_else(|| tag.malformed("a byte range ends past 64 bits"))?;
+    offset.checked_add(length).ok_or_else(|| tag.malformed("a byte range ends past 64 bits"))?;
     Ok(Some(ByteRange { offset, length }))
 }
 
@@ -258,10 +250,7 @@ fn map(tag: &Tag<'_>) -> Result<MapRef, ReadError> {
     let uri = fields.required("URI")?;
     // A map continues nothing: without an offset it starts at the beginning.
     let byte_range = resolve_range(tag, uri, fields.written_range("BYTERANGE")?, Some((uri, 0)))?;
-    Ok(MapRef {
-        uri: uri.to_owned(),
-        byte_range,
-    })
+    Ok(MapRef { uri: uri.to_owned(), byte_range })
 }
 
 fn server_control(tag: &Tag<'_>) -> Result<ServerControl, ReadError> {
@@ -284,13 +273,6 @@ fn preload_hint(tag: &Tag<'_>) -> Result<Option<PreloadHint>, ReadError> {
         _ => return Ok(None),
     };
     let start = fields.integer("BYTERANGE-START")?.unwrap_or(0);
-    let length = fields
-        .integer("BYTERANGE-LENGTH")?
-        .filter(|length| start.saturating_add(*length) < OPEN_END);
-    Ok(Some(PreloadHint {
-        kind,
-        uri: fields.required("URI")?.to_owned(),
-        start,
-        length,
-    }))
+    let length = fields.integer("BYTERANGE-LENGTH")?.filter(|length| start.saturating_add(*length) < OPEN_END);
+    Ok(Some(PreloadHint { kind, uri: fields.required("URI")?.to_owned(), start, length }))
 }

@@ -73,13 +73,7 @@ const MULTIVARIANT_TAGS: &[&str] = &[
 ];
 
 /// Tags that occur in media playlists only and decide what an unclear playlist is.
-const MEDIA_TAGS: &[&str] = &[
-    "EXT-X-TARGETDURATION",
-    "EXTINF",
-    "EXT-X-MEDIA-SEQUENCE",
-    "EXT-X-PART",
-    "EXT-X-ENDLIST",
-];
+const MEDIA_TAGS: &[&str] = &["EXT-X-TARGETDURATION", "EXTINF", "EXT-X-MEDIA-SEQUENCE", "EXT-X-PART", "EXT-X-ENDLIST"];
 
 /// Reads a playlist.
 ///
@@ -100,16 +94,8 @@ pub fn read(bytes: &[u8], bounds: &Bounds) -> Result<Playlist, ReadError> {
         match kind {
             Kind::Blank | Kind::Comment => {}
             Kind::Opaque => return Err(ReadError::malformed(line.number, "", "not UTF-8 text")),
-            Kind::Uri(uri) => tags.push(Tag {
-                line: line.number,
-                name: "",
-                value: uri,
-            }),
-            Kind::Tag { name, value, .. } => tags.push(Tag {
-                line: line.number,
-                name,
-                value,
-            }),
+            Kind::Uri(uri) => tags.push(Tag { line: line.number, name: "", value: uri }),
+            Kind::Tag { name, value, .. } => tags.push(Tag { line: line.number, name, value }),
         }
     }
     if first {
@@ -131,12 +117,7 @@ pub fn read(bytes: &[u8], bounds: &Bounds) -> Result<Playlist, ReadError> {
         Playlist::Multivariant(multivariant) => &mut multivariant.uris,
         Playlist::Media(media) => &mut media.uris,
     };
-    visit(bytes, |spot| {
-        uris.push(ListedUri {
-            role: spot.role,
-            uri: spot.uri.to_owned(),
-        })
-    });
+    visit(bytes, |spot| uris.push(ListedUri { role: spot.role, uri: spot.uri.to_owned() }));
     Ok(playlist)
 }
 

@@ -67,20 +67,13 @@ pub(crate) fn read(tags: &[Tag<'_>]) -> Result<Multivariant, ReadError> {
         return Err(ReadError::Disagreement("the number of variants"));
     }
     for (read, extra) in read.variants.into_iter().zip(extras) {
-        let list = if read.is_i_frame {
-            &mut out.i_frame_streams
-        } else {
-            &mut out.variants
-        };
+        let list = if read.is_i_frame { &mut out.i_frame_streams } else { &mut out.variants };
         list.push(Variant {
             uri: read.uri,
             bandwidth: read.bandwidth,
             average_bandwidth: read.average_bandwidth,
             codecs: read.codecs,
-            resolution: read.resolution.map(|found| Resolution {
-                width: found.width,
-                height: found.height,
-            }),
+            resolution: read.resolution.map(|found| Resolution { width: found.width, height: found.height }),
             frame_rate: read.frame_rate,
             audio: read.audio,
             video: read.video,
@@ -94,9 +87,7 @@ pub(crate) fn read(tags: &[Tag<'_>]) -> Result<Multivariant, ReadError> {
 
 /// Writes a variant's tag without a line ending. Every value has been checked for what m3u8-rs makes of it.
 fn push_variant(canonical: &mut String, tag: &Tag<'_>, fields: &Fields<'_>) -> Result<(), ReadError> {
-    let bandwidth = fields
-        .integer("BANDWIDTH")?
-        .ok_or_else(|| tag.malformed("BANDWIDTH is missing"))?;
+    let bandwidth = fields.integer("BANDWIDTH")?.ok_or_else(|| tag.malformed("BANDWIDTH is missing"))?;
     // Writing to a String cannot fail.
     let _ = write!(canonical, "#{}:BANDWIDTH={bandwidth}", tag.name);
     if let Some(average) = fields.integer("AVERAGE-BANDWIDTH")? {
@@ -123,10 +114,7 @@ fn resolution(text: &str) -> Option<(u64, u64)> {
 }
 
 fn extra(fields: &Fields<'_>) -> Extra {
-    Extra {
-        pathway: fields.owned("PATHWAY-ID"),
-        stable_id: fields.owned("STABLE-VARIANT-ID"),
-    }
+    Extra { pathway: fields.owned("PATHWAY-ID"), stable_id: fields.owned("STABLE-VARIANT-ID") }
 }
 
 fn rendition(tag: &Tag<'_>) -> Result<Rendition, ReadError> {

@@ -27,11 +27,7 @@ impl Position {
     /// Media sequence number of the last segment that is complete or has a part; `None` for an empty playlist that
     /// starts at 0.
     pub fn last_sequence(&self) -> Option<u64> {
-        if self.next_part > 0 {
-            Some(self.next_sequence)
-        } else {
-            self.next_sequence.checked_sub(1)
-        }
+        if self.next_part > 0 { Some(self.next_sequence) } else { self.next_sequence.checked_sub(1) }
     }
 
     /// Index of the last listed part of the segment being made; `None` between segments.

@@ -43,70 +43,36 @@ fn transport_stream_film() {
     // The second title holds a comma: not a URI.
     assert_eq!(uris, ["seg0.ts", "seg1.ts?x=1,2", "ünïcode/seg2.ts"]);
     assert_eq!(film.segments[0].duration, Duration::from_millis(6006));
-    assert_eq!(
-        film.duration(),
-        Duration::from_nanos(6_006_000_000 + 6_006_000_000 + 3_337_000_000)
-    );
+    assert_eq!(film.duration(), Duration::from_nanos(6_006_000_000 + 6_006_000_000 + 3_337_000_000));
     assert_eq!(film.position().last_sequence(), Some(2));
-    assert!(
-        film.segments
-            .iter()
-            .all(|segment| segment.map.is_none() && segment.byte_range.is_none())
-    );
+    assert!(film.segments.iter().all(|segment| segment.map.is_none() && segment.byte_range.is_none()));
 }
 
 #[test]
 fn fragmented_mp4_keeps_the_map_in_force() {
     let film = media(FMP4);
-    let maps: Vec<_> = film
-        .segments
-        .iter()
-        .map(|segment| segment.map.as_ref().unwrap().uri.as_str())
-        .collect();
+    let maps: Vec<_> = film.segments.iter().map(|segment| segment.map.as_ref().unwrap().uri.as_str()).collect();
     assert_eq!(maps, ["init.mp4", "init.mp4", "ad/init.mp4", "ad/init.mp4"]);
     assert!(film.segments[2].discontinuity && !film.segments[3].discontinuity);
-    assert_eq!(
-        film.segments[2].map.as_ref().unwrap().byte_range,
-        Some(ByteRange { offset: 0, length: 720 })
-    );
-    let maps: Vec<_> = film
-        .uris()
-        .iter()
-        .filter(|listed| listed.role == UriRole::Map)
-        .collect();
+    assert_eq!(film.segments[2].map.as_ref().unwrap().byte_range, Some(ByteRange { offset: 0, length: 720 }));
+    let maps: Vec<_> = film.uris().iter().filter(|listed| listed.role == UriRole::Map).collect();
     assert_eq!(maps.len(), 2);
 }
 
 #[test]
 fn byte_ranges_continue_the_previous_one() {
     let film = media(BYTE_RANGES);
-    let ranges: Vec<_> = film
-        .segments
-        .iter()
-        .map(|segment| segment.byte_range.unwrap())
-        .collect();
+    let ranges: Vec<_> = film.segments.iter().map(|segment| segment.byte_range.unwrap()).collect();
     assert_eq!(
         ranges,
         [
-            ByteRange {
-                offset: 720,
-                length: 75_232
-            },
-            ByteRange {
-                offset: 75_952,
-                length: 82_112
-            },
-            ByteRange {
-                offset: 158_064,
-                length: 69_864
-            },
+            ByteRange { offset: 720, length: 75_232 },
+            ByteRange { offset: 75_952, length: 82_112 },
+            ByteRange { offset: 158_064, length: 69_864 },
         ]
     );
     assert_eq!(ranges[0].end(), ranges[1].offset);
-    assert_eq!(
-        film.segments[2].map.as_ref().unwrap().byte_range,
-        Some(ByteRange { offset: 0, length: 720 })
-    );
+    assert_eq!(film.segments[2].map.as_ref().unwrap().byte_range, Some(ByteRange { offset: 0, length: 720 }));
 }
 
 #[test]
@@ -114,16 +80,8 @@ fn keys_are_those_a_player_fetches() {
     let film = media(ENCRYPTED);
     assert_eq!(film.keys, ["https://keys.example/k?id=1", "k2.key", "skd://fairplay"]);
     // All but the data: one; METHOD=NONE carries no URI.
-    let listed: Vec<_> = film
-        .uris()
-        .iter()
-        .filter(|uri| uri.role.is_key())
-        .map(|uri| uri.uri.as_str())
-        .collect();
-    assert_eq!(
-        listed,
-        ["https://keys.example/k?id=1", "k2.key", "skd://fairplay", "k2.key"]
-    );
+    let listed: Vec<_> = film.uris().iter().filter(|uri| uri.role.is_key()).map(|uri| uri.uri.as_str()).collect();
+    assert_eq!(listed, ["https://keys.example/k?id=1", "k2.key", "skd://fairplay", "k2.key"]);
 }
 
 #[test]
@@ -135,11 +93,7 @@ fn live_window() {
     assert_eq!(numbers, [2_680, 2_681, 2_682]);
     assert!(live.segments[1].gap && !live.segments[2].gap);
     assert!(live.segments[2].discontinuity);
-    let assets: Vec<_> = live
-        .uris()
-        .iter()
-        .filter(|uri| uri.role == UriRole::AssetList)
-        .collect();
+    let assets: Vec<_> = live.uris().iter().filter(|uri| uri.role == UriRole::AssetList).collect();
     assert_eq!(assets.len(), 1);
     assert_eq!(live.segments[1].uri, "seg2681.ts?token={$token}");
     assert_eq!(live.segments[2].uri, "{$base}/seg2682.ts");
@@ -161,51 +115,20 @@ fn low_latency() {
     );
     assert_eq!(live.part_target, Some(Duration::from_millis(334)));
     assert_eq!(live.skipped_segments, 3);
-    assert_eq!(
-        live.segments
-            .iter()
-            .map(|segment| segment.media_sequence)
-            .collect::<Vec<_>>(),
-        [269, 270]
-    );
+    assert_eq!(live.segments.iter().map(|segment| segment.media_sequence).collect::<Vec<_>>(), [269, 270]);
     assert_eq!(live.segments[0].parts.len(), 0);
     assert_eq!(live.segments[1].parts.len(), 3);
     assert!(live.segments[1].parts[0].independent);
     assert!(live.segments[1].parts[2].gap);
-    let ranges: Vec<_> = live
-        .trailing_parts
-        .iter()
-        .map(|part| part.byte_range.unwrap())
-        .collect();
-    assert_eq!(
-        ranges,
-        [
-            ByteRange {
-                offset: 0,
-                length: 20_000
-            },
-            ByteRange {
-                offset: 20_000,
-                length: 23_000
-            }
-        ]
-    );
+    let ranges: Vec<_> = live.trailing_parts.iter().map(|part| part.byte_range.unwrap()).collect();
+    assert_eq!(ranges, [ByteRange { offset: 0, length: 20_000 }, ByteRange { offset: 20_000, length: 23_000 }]);
     assert_eq!(
         live.preload_hints,
-        [PreloadHint {
-            kind: PreloadKind::Part,
-            uri: "271.mp4".into(),
-            start: 43_000,
-            length: None
-        }]
+        [PreloadHint { kind: PreloadKind::Part, uri: "271.mp4".into(), start: 43_000, length: None }]
     );
     assert_eq!(
         live.rendition_reports,
-        [RenditionReport {
-            uri: "../1M/waitForMSN.php".into(),
-            last_msn: Some(271),
-            last_part: Some(1)
-        }]
+        [RenditionReport { uri: "../1M/waitForMSN.php".into(), last_msn: Some(271), last_part: Some(1) }]
     );
     let position = live.position();
     assert_eq!((position.last_sequence(), position.last_part()), (Some(271), Some(1)));
@@ -220,35 +143,16 @@ fn multivariant() {
     };
     assert_eq!(list.variants.len(), 3);
     let high = &list.variants[0];
-    assert_eq!(
-        (high.uri.as_str(), high.bandwidth, high.average_bandwidth),
-        ("hi/v.m3u8", 5_000_000, Some(4_200_000))
-    );
-    assert_eq!(
-        high.resolution,
-        Some(Resolution {
-            width: 1920,
-            height: 1080
-        })
-    );
+    assert_eq!((high.uri.as_str(), high.bandwidth, high.average_bandwidth), ("hi/v.m3u8", 5_000_000, Some(4_200_000)));
+    assert_eq!(high.resolution, Some(Resolution { width: 1920, height: 1080 }));
     assert_eq!(high.codecs.as_deref(), Some("avc1.640028,mp4a.40.2"));
     assert_eq!(high.frame_rate, Some(29.97));
-    assert_eq!(
-        (high.audio.as_deref(), high.subtitles.as_deref()),
-        (Some("aud"), Some("subs"))
-    );
-    assert_eq!(
-        (high.pathway.as_deref(), high.stable_id.as_deref()),
-        (Some("A"), Some("hi"))
-    );
+    assert_eq!((high.audio.as_deref(), high.subtitles.as_deref()), (Some("aud"), Some("subs")));
+    assert_eq!((high.pathway.as_deref(), high.stable_id.as_deref()), (Some("A"), Some("hi")));
     assert_eq!(list.variants[2].uri, "{$host}/audio.m3u8");
     assert_eq!(list.i_frame_streams.len(), 1);
     assert_eq!(list.i_frame_streams[0].uri, "hi/iframes.m3u8");
-    let renditions: Vec<_> = list
-        .renditions
-        .iter()
-        .map(|found| (found.kind, found.uri.as_deref()))
-        .collect();
+    let renditions: Vec<_> = list.renditions.iter().map(|found| (found.kind, found.uri.as_deref())).collect();
     assert_eq!(
         renditions,
         [
@@ -312,11 +216,7 @@ fn endings_and_the_byte_order_mark_do_not_matter() {
 
 #[test]
 fn bounds_hold() {
-    let bounds = Bounds {
-        max_bytes: 100,
-        max_lines: 3,
-        max_line_bytes: 30,
-    };
+    let bounds = Bounds { max_bytes: 100, max_lines: 3, max_line_bytes: 30 };
     let limit = |text: String| match read(text.as_bytes(), &bounds) {
         Err(ReadError::TooLarge { limit, .. }) => Some(limit),
         _ => None,
@@ -361,40 +261,20 @@ fn hostile_numbers_are_errors() {
     assert_eq!(refused_line(&with("#EXT-X-BYTERANGE:18446744073709551615@1")), 5);
     assert_eq!(refused_line(&with("#EXT-X-BYTERANGE:5")), 5);
     assert_eq!(refused_line(&with("#EXT-X-MEDIA-SEQUENCE:18446744073709551615")), 0);
-    assert_eq!(
-        refused_line(&with(
-            "#EXT-X-MEDIA-SEQUENCE:9\n#EXT-X-SKIP:SKIPPED-SEGMENTS=18446744073709551615"
-        )),
-        0
-    );
-    assert_eq!(
-        refused_line("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=99999999999999999999\na\n"),
-        2
-    );
-    assert_eq!(
-        refused_line("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=1x-1\na\n"),
-        2
-    );
-    assert_eq!(
-        refused_line("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,FRAME-RATE=inf\na\n"),
-        2
-    );
+    assert_eq!(refused_line(&with("#EXT-X-MEDIA-SEQUENCE:9\n#EXT-X-SKIP:SKIPPED-SEGMENTS=18446744073709551615")), 0);
+    assert_eq!(refused_line("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=99999999999999999999\na\n"), 2);
+    assert_eq!(refused_line("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=1x-1\na\n"), 2);
+    assert_eq!(refused_line("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,FRAME-RATE=inf\na\n"), 2);
 }
 
 #[test]
 fn broken_structure_is_an_error() {
     assert_eq!(refused_line("#EXTM3U\n#EXTINF:1,\na.ts\n"), 0);
     assert_eq!(refused_line("#EXTM3U\n#EXT-X-TARGETDURATION:1\na.ts\n"), 3);
-    assert_eq!(
-        refused_line("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n#EXT-X-STREAM-INF:BANDWIDTH=1\na\n"),
-        2
-    );
+    assert_eq!(refused_line("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n#EXT-X-STREAM-INF:BANDWIDTH=1\na\n"), 2);
     assert_eq!(refused_line("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n"), 2);
     assert_eq!(refused_line("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\na\nb\n"), 4);
-    assert_eq!(
-        refused_line("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-STREAM-INF:BANDWIDTH=1\na\n"),
-        3
-    );
+    assert_eq!(refused_line("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-STREAM-INF:BANDWIDTH=1\na\n"), 3);
     assert_eq!(refused_line("#EXTM3U\na\rb\n"), 2);
 }
 
@@ -409,11 +289,7 @@ fn what_m3u8_rs_misreads_is_read_rightly() {
         "#EXTINF:2\nb.ts?a=b\n",
         "#EXT-X-FOO-AT-THE-END",
     ));
-    let segments: Vec<_> = odd
-        .segments
-        .iter()
-        .map(|found| (found.uri.as_str(), found.discontinuity))
-        .collect();
+    let segments: Vec<_> = odd.segments.iter().map(|found| (found.uri.as_str(), found.discontinuity)).collect();
     assert_eq!(segments, [(",starts with a comma.ts", false), ("b.ts?a=b", false)]);
 }
 
@@ -421,10 +297,8 @@ fn what_m3u8_rs_misreads_is_read_rightly() {
 #[test]
 fn maps_are_shared() {
     let map = "m".repeat(MAX_LINE_BYTES - 30);
-    let text = format!(
-        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MAP:URI=\"{map}\"\n{}",
-        "#EXTINF:1,\na\n".repeat(20_000)
-    );
+    let text =
+        format!("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MAP:URI=\"{map}\"\n{}", "#EXTINF:1,\na\n".repeat(20_000));
     let long = media(&text);
     let first = long.segments[0].map.as_ref().unwrap();
     assert_eq!(std::sync::Arc::strong_count(first), 20_000);

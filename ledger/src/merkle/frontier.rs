@@ -34,10 +34,7 @@ pub struct Frontier {
 impl Frontier {
     /// The tree without leaves.
     pub const fn new() -> Self {
-        Self {
-            size: TreeSize::EMPTY,
-            peaks: Vec::new(),
-        }
+        Self { size: TreeSize::EMPTY, peaks: Vec::new() }
     }
 
     /// Takes up a tree where [`size`](Self::size) and [`peaks`](Self::peaks) left it.
@@ -47,11 +44,7 @@ impl Frontier {
     pub fn resume(size: TreeSize, peaks: Vec<NodeHash>) -> Result<Self, FrontierError> {
         let expected = size.get().count_ones() as usize;
         if peaks.len() != expected {
-            return Err(FrontierError::Peaks {
-                size,
-                expected,
-                found: peaks.len(),
-            });
+            return Err(FrontierError::Peaks { size, expected, found: peaks.len() });
         }
         Ok(Self { size, peaks })
     }
@@ -66,10 +59,7 @@ impl Frontier {
         // complete to its right.
         let mut node = NodeHash::from(leaf);
         for _ in 0..self.size.get().trailing_ones() {
-            let left = self
-                .peaks
-                .pop()
-                .expect("the frontier holds one peak per binary one of its size");
+            let left = self.peaks.pop().expect("the frontier holds one peak per binary one of its size");
             node = NodeHash::join(&left, &node);
         }
         self.peaks.push(node);
@@ -118,14 +108,7 @@ mod tests {
     fn a_damaged_frontier_is_refused() {
         let peak = NodeHash::from(LeafHash::of(b""));
         let size = TreeSize::new(5);
-        assert_eq!(
-            Frontier::resume(size, vec![peak]),
-            Err(FrontierError::Peaks {
-                size,
-                expected: 2,
-                found: 1
-            })
-        );
+        assert_eq!(Frontier::resume(size, vec![peak]), Err(FrontierError::Peaks { size, expected: 2, found: 1 }));
     }
 
     #[test]

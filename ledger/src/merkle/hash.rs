@@ -102,23 +102,14 @@ hash_type! {
 impl LeafHash {
     /// Hashes a leaf's bytes.
     pub fn of(leaf: &[u8]) -> Self {
-        Self(
-            Sha256::new()
-                .chain_update(LEAF_PREFIX)
-                .chain_update(leaf)
-                .finalize()
-                .into(),
-        )
+        Self(Sha256::new().chain_update(LEAF_PREFIX).chain_update(leaf).finalize().into())
     }
 }
 
 impl NodeHash {
     /// Hashes two subtrees into the one above them: SHA-256(0x01 ‖ left ‖ right).
     pub fn join(left: &Self, right: &Self) -> Self {
-        let hash = Sha256::new()
-            .chain_update(NODE_PREFIX)
-            .chain_update(left.0)
-            .chain_update(right.0);
+        let hash = Sha256::new().chain_update(NODE_PREFIX).chain_update(left.0).chain_update(right.0);
         Self(hash.finalize().into())
     }
 }
@@ -171,10 +162,7 @@ mod tests {
         // The last character before the padding holds two bits that no byte owns: a second spelling of one hash.
         let other = text.replace("FU=", "FV=");
         assert_eq!(other.parse::<RootHash>(), Err(ParseHashError::Base64));
-        assert_eq!(
-            text.trim_end_matches('=').parse::<RootHash>(),
-            Err(ParseHashError::Length(43))
-        );
+        assert_eq!(text.trim_end_matches('=').parse::<RootHash>(), Err(ParseHashError::Length(43)));
         assert_eq!(text.replace('+', "-").parse::<RootHash>(), Err(ParseHashError::Base64));
         assert_eq!("A".repeat(44).parse::<RootHash>(), Err(ParseHashError::Base64));
         assert_eq!("".parse::<RootHash>(), Err(ParseHashError::Length(0)));

@@ -69,11 +69,7 @@ pub fn consistency_ranges(old: TreeSize, new: TreeSize) -> Result<Vec<Range<u64>
     let mut tree = 0..new.get();
     while tree.end != old.get() {
         let (left, right) = split(&tree);
-        let (inside, sibling) = if old.get() <= left.end {
-            (left, right)
-        } else {
-            (right, left)
-        };
+        let (inside, sibling) = if old.get() <= left.end { (left, right) } else { (right, left) };
         parts.push(sibling);
         tree = inside;
     }
@@ -139,49 +135,28 @@ mod tests {
         assert_eq!(inclusion_ranges(4, seven), Ok(vec![5..6, 6..7, 0..4]));
         assert_eq!(inclusion_ranges(6, seven), Ok(vec![4..6, 0..4]));
         // [c, d, g, l], [l], [i, j, k].
-        assert_eq!(
-            consistency_ranges(TreeSize::new(3), seven),
-            Ok(vec![2..3, 3..4, 0..2, 4..7])
-        );
-        assert_eq!(
-            consistency_ranges(TreeSize::new(4), seven).as_deref(),
-            Ok(std::slice::from_ref(&(4..7)))
-        );
+        assert_eq!(consistency_ranges(TreeSize::new(3), seven), Ok(vec![2..3, 3..4, 0..2, 4..7]));
+        assert_eq!(consistency_ranges(TreeSize::new(4), seven).as_deref(), Ok(std::slice::from_ref(&(4..7))));
         assert_eq!(consistency_ranges(TreeSize::new(6), seven), Ok(vec![4..6, 6..7, 0..4]));
     }
 
     #[test]
     fn there_is_no_proof_of_what_is_not() {
         let size = TreeSize::new(3);
-        assert_eq!(
-            inclusion_ranges(3, size),
-            Err(ProofError::NoSuchLeaf { index: 3, size })
-        );
+        assert_eq!(inclusion_ranges(3, size), Err(ProofError::NoSuchLeaf { index: 3, size }));
         assert_eq!(
             inclusion_ranges(0, TreeSize::EMPTY),
-            Err(ProofError::NoSuchLeaf {
-                index: 0,
-                size: TreeSize::EMPTY
-            })
+            Err(ProofError::NoSuchLeaf { index: 0, size: TreeSize::EMPTY })
         );
         let old = TreeSize::new(4);
-        assert_eq!(
-            consistency_ranges(old, size),
-            Err(ProofError::Shrunk { old, new: size })
-        );
+        assert_eq!(consistency_ranges(old, size), Err(ProofError::Shrunk { old, new: size }));
     }
 
     #[test]
     fn the_largest_trees_stay_within_their_numbers() {
         let largest = TreeSize::new(u64::MAX);
         assert_eq!(inclusion_ranges(0, largest).map(|ranges| ranges.len()), Ok(64));
-        assert_eq!(
-            inclusion_ranges(u64::MAX - 1, largest).map(|ranges| ranges.len()),
-            Ok(63)
-        );
-        assert_eq!(
-            consistency_ranges(TreeSize::new(3), largest).map(|ranges| ranges.len()),
-            Ok(MAX_PATH)
-        );
+        assert_eq!(inclusion_ranges(u64::MAX - 1, largest).map(|ranges| ranges.len()), Ok(63));
+        assert_eq!(consistency_ranges(TreeSize::new(3), largest).map(|ranges| ranges.len()), Ok(MAX_PATH));
     }
 }

@@ -60,23 +60,9 @@ mod tests {
     #[test]
     fn one_size_has_one_spelling() {
         for good in ["0", "7", "10", "18446744073709551615"] {
-            assert_eq!(
-                good.parse::<TreeSize>().map(|size| size.to_string()),
-                Ok(good.to_owned())
-            );
+            assert_eq!(good.parse::<TreeSize>().map(|size| size.to_string()), Ok(good.to_owned()));
         }
-        for bad in [
-            "",
-            "+1",
-            "-1",
-            "00",
-            "01",
-            " 1",
-            "1 ",
-            "1_0",
-            "0x1",
-            "18446744073709551616",
-        ] {
+        for bad in ["", "+1", "-1", "00", "01", " 1", "1 ", "1_0", "0x1", "18446744073709551616"] {
             assert_eq!(bad.parse::<TreeSize>(), Err(ParseSizeError), "{bad:?}");
         }
     }

@@ -57,10 +57,7 @@ pub fn verify_inclusion(
     if index >= size.get() {
         return Err(VerifyError::NoSuchLeaf { index, size });
     }
-    let mut climb = Climb {
-        node: index,
-        last: size.get() - 1,
-    };
+    let mut climb = Climb { node: index, last: size.get() - 1 };
     let mut hash = NodeHash::from(leaf);
     for sibling in path {
         hash = match climb.step().ok_or(VerifyError::Length(path.len()))? {
@@ -71,11 +68,7 @@ pub fn verify_inclusion(
     if climb.last != 0 {
         return Err(VerifyError::Length(path.len()));
     }
-    if RootHash::from(hash) == root {
-        Ok(())
-    } else {
-        Err(VerifyError::Root)
-    }
+    if RootHash::from(hash) == root { Ok(()) } else { Err(VerifyError::Root) }
 }
 
 /// Checks that the tree of `new` leaves with root `new_root` begins with the tree of `old` leaves with root `old_root`
@@ -104,11 +97,7 @@ pub fn verify_consistency(
         if !proof.is_empty() {
             return Err(wrong_length);
         }
-        return if old == new && old_root != new_root {
-            Err(VerifyError::Root)
-        } else {
-            Ok(())
-        };
+        return if old == new && old_root != new_root { Err(VerifyError::Root) } else { Ok(()) };
     }
     // Where the old tree is a perfect subtree of the new one, the proof begins above it and its root is the start.
     let (start, rest) = if old.get().is_power_of_two() {
@@ -118,10 +107,7 @@ pub fn verify_consistency(
         (*first, rest)
     };
     let perfect = (old.get() - 1).trailing_ones();
-    let mut climb = Climb {
-        node: (old.get() - 1) >> perfect,
-        last: (new.get() - 1) >> perfect,
-    };
+    let mut climb = Climb { node: (old.get() - 1) >> perfect, last: (new.get() - 1) >> perfect };
     let (mut old_hash, mut new_hash) = (start, start);
     for sibling in rest {
         match climb.step().ok_or(wrong_length.clone())? {
@@ -139,11 +125,7 @@ pub fn verify_consistency(
     if RootHash::from(old_hash) != old_root {
         return Err(VerifyError::OldRoot);
     }
-    if RootHash::from(new_hash) == new_root {
-        Ok(())
-    } else {
-        Err(VerifyError::Root)
-    }
+    if RootHash::from(new_hash) == new_root { Ok(()) } else { Err(VerifyError::Root) }
 }
 
 /// On which side of the climbing node its sibling stands.
@@ -191,19 +173,10 @@ mod tests {
         let root = RootHash::from(NodeHash::from(leaf));
         let (one, two) = (TreeSize::new(1), TreeSize::new(2));
         assert_eq!(verify_inclusion(leaf, 0, one, root, &[]), Ok(()));
-        assert_eq!(
-            verify_inclusion(leaf, 1, one, root, &[]),
-            Err(VerifyError::NoSuchLeaf { index: 1, size: one })
-        );
+        assert_eq!(verify_inclusion(leaf, 1, one, root, &[]), Err(VerifyError::NoSuchLeaf { index: 1, size: one }));
         assert_eq!(verify_inclusion(leaf, 0, two, root, &[]), Err(VerifyError::Length(0)));
-        assert_eq!(
-            verify_inclusion(leaf, 0, one, root, &[leaf.into()]),
-            Err(VerifyError::Length(1))
-        );
-        assert_eq!(
-            verify_consistency(two, root, one, root, &[]),
-            Err(VerifyError::Shrunk { old: two, new: one })
-        );
+        assert_eq!(verify_inclusion(leaf, 0, one, root, &[leaf.into()]), Err(VerifyError::Length(1)));
+        assert_eq!(verify_consistency(two, root, one, root, &[]), Err(VerifyError::Shrunk { old: two, new: one }));
     }
 
     #[test]
@@ -212,22 +185,10 @@ mod tests {
         let root = RootHash::from(NodeHash::from(LeafHash::of(b"")));
         let one = TreeSize::new(1);
         assert_eq!(verify_consistency(TreeSize::EMPTY, empty, one, root, &[]), Ok(()));
-        assert_eq!(
-            verify_consistency(TreeSize::EMPTY, root, one, root, &[]),
-            Err(VerifyError::OldRoot)
-        );
-        assert_eq!(
-            verify_consistency(TreeSize::EMPTY, empty, TreeSize::EMPTY, empty, &[]),
-            Ok(())
-        );
-        assert_eq!(
-            verify_consistency(TreeSize::EMPTY, empty, TreeSize::EMPTY, root, &[]),
-            Err(VerifyError::Root)
-        );
+        assert_eq!(verify_consistency(TreeSize::EMPTY, root, one, root, &[]), Err(VerifyError::OldRoot));
+        assert_eq!(verify_consistency(TreeSize::EMPTY, empty, TreeSize::EMPTY, empty, &[]), Ok(()));
+        assert_eq!(verify_consistency(TreeSize::EMPTY, empty, TreeSize::EMPTY, root, &[]), Err(VerifyError::Root));
         assert_eq!(verify_consistency(one, root, one, empty, &[]), Err(VerifyError::Root));
-        assert_eq!(
-            verify_consistency(one, root, one, root, &[root.into()]),
-            Err(VerifyError::Length(1))
-        );
+        assert_eq!(verify_consistency(one, root, one, root, &[root.into()]), Err(VerifyError::Length(1)));
     }
 }

@@ -86,13 +86,7 @@ impl Connection {
 
     /// Closes the connection and waits, at most two seconds, for its tasks.
     pub async fn close(self) {
-        let Self {
-            requester,
-            driver,
-            tasks,
-            cancel,
-            quic,
-        } = self;
+        let Self { requester, driver, tasks, cancel, quic } = self;
         drop(requester);
         tasks.close();
         match quic {
@@ -103,10 +97,7 @@ impl Connection {
                 drop(cancel);
             }
         }
-        if timeout(CLOSE_WAIT, async { (driver.await, tasks.wait().await) })
-            .await
-            .is_err()
-        {
+        if timeout(CLOSE_WAIT, async { (driver.await, tasks.wait().await) }).await.is_err() {
             tracing::debug!("a connection's tasks outlived its close");
         }
     }
@@ -164,9 +155,7 @@ impl Requester {
                 Sender::H3(sender) => http3::get(sender.clone(), get, sink, self.timeouts).await,
             }
         };
-        timeout(self.timeouts.total, exchange)
-            .await
-            .map_err(|_| Error::Timeout(Stage::Total))?
+        timeout(self.timeouts.total, exchange).await.map_err(|_| Error::Timeout(Stage::Total))?
     }
 
     async fn receive(
@@ -174,9 +163,7 @@ impl Requester {
         response: impl Future<Output = hyper::Result<http::Response<Incoming>>>,
         mut intake: Intake<'_>,
     ) -> Result<Exchange, Error> {
-        let response = timeout(self.timeouts.head, response)
-            .await
-            .map_err(|_| Error::Timeout(Stage::Head))?;
+        let response = timeout(self.timeouts.head, response).await.map_err(|_| Error::Timeout(Stage::Head))?;
         let (parts, mut body) = response.map_err(|error| not_answered(&error))?.into_parts();
         intake.head();
         loop {
@@ -196,9 +183,5 @@ impl Requester {
 
 /// A request that hyper gave back unsent says nothing about the server.
 fn not_answered(error: &hyper::Error) -> Error {
-    if error.is_canceled() {
-        Error::Closed
-    } else {
-        Error::broken(error)
-    }
+    if error.is_canceled() { Error::Closed } else { Error::broken(error) }
 }

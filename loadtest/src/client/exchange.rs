@@ -53,14 +53,7 @@ pub(super) struct Intake<'a> {
 
 impl<'a> Intake<'a> {
     pub(super) fn new(max: u64, sink: &'a mut (dyn FnMut(Bytes) + Send)) -> Self {
-        Self {
-            started: Instant::now(),
-            head: None,
-            first: None,
-            bytes: 0,
-            max,
-            sink,
-        }
+        Self { started: Instant::now(), head: None, first: None, bytes: 0, max, sink }
     }
 
     pub(super) fn head(&mut self) {
@@ -82,18 +75,12 @@ impl<'a> Intake<'a> {
 
     pub(super) fn end(self, status: StatusCode, version: Version, headers: HeaderMap) -> Result<Exchange, Error> {
         let total = self.started.elapsed();
-        let announced = headers
-            .get(CONTENT_LENGTH)
-            .and_then(|v| v.to_str().ok())
-            .and_then(|v| v.parse().ok());
+        let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
         if let Some(expected) = announced
             && expected != self.bytes
             && status != StatusCode::NOT_MODIFIED
         {
-            return Err(Error::Length {
-                expected,
-                got: self.bytes,
-            });
+            return Err(Error::Length { expected, got: self.bytes });
         }
         Ok(Exchange {
             status,
@@ -118,10 +105,7 @@ pub(super) fn request<B: Default>(get: &Get<'_>, protocol: Protocol) -> Result<R
     let mut request = Request::new(B::default());
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
-    headers.insert(
-        USER_AGENT,
-        HeaderValue::from_static(concat!("weir-load/", env!("CARGO_PKG_VERSION"))),
-    );
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("weir-load/", env!("CARGO_PKG_VERSION"))));
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     match protocol {
         Protocol::H1 => {
@@ -144,11 +128,7 @@ mod tests {
     fn forms_follow_the_protocol() {
         let url = Url::parse("http://[::1]:81/a/b.ts?x=1#f").unwrap();
         let headers = HeaderMap::new();
-        let get = Get {
-            url: &url,
-            headers: &headers,
-            max_body: 1,
-        };
+        let get = Get { url: &url, headers: &headers, max_body: 1 };
         let h1: Request<()> = request(&get, Protocol::H1).unwrap();
         assert_eq!(h1.uri(), "/a/b.ts?x=1");
         assert_eq!(h1.headers()[HOST], "[::1]:81");
@@ -163,14 +143,9 @@ mod tests {
         let mut sink = |chunk: Bytes| kept.extend_from_slice(&chunk);
         let mut intake = Intake::new(4, &mut sink);
         intake.chunk(Bytes::from_static(b"abc")).unwrap();
-        assert_eq!(
-            intake.chunk(Bytes::from_static(b"de")).unwrap_err().class(),
-            "too-large"
-        );
+        assert_eq!(intake.chunk(Bytes::from_static(b"de")).unwrap_err().class(), "too-large");
         let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("9"))]);
-        let short = Intake::new(4, &mut sink)
-            .end(StatusCode::OK, Version::HTTP_3, headers)
-            .unwrap_err();
+        let short = Intake::new(4, &mut sink).end(StatusCode::OK, Version::HTTP_3, headers).unwrap_err();
         assert_eq!(short.class(), "length");
         assert_eq!(kept, b"abc");
     }

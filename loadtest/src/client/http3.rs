@@ -56,14 +56,10 @@ pub(super) async fn get(
         let response = stream.recv_response().await.map_err(|error| Error::broken(&error))?;
         Ok((stream, response))
     };
-    let (mut stream, response) = timeout(timeouts.head, head)
-        .await
-        .map_err(|_| Error::Timeout(Stage::Head))??;
+    let (mut stream, response) = timeout(timeouts.head, head).await.map_err(|_| Error::Timeout(Stage::Head))??;
     intake.head();
     loop {
-        let chunk = timeout(timeouts.body_idle, stream.recv_data())
-            .await
-            .map_err(|_| Error::Timeout(Stage::Body))?;
+        let chunk = timeout(timeouts.body_idle, stream.recv_data()).await.map_err(|_| Error::Timeout(Stage::Body))?;
         match chunk.map_err(|error| Error::broken(&error))? {
             Some(mut chunk) => intake.chunk(chunk.copy_to_bytes(chunk.remaining()))?,
             None => break,

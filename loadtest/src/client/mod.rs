@@ -50,9 +50,7 @@ impl Client {
     /// [`Error::Url`], [`Error::Resolve`], [`Error::Connect`], [`Error::Handshake`] or a time-out of
     /// [`Stage::Connect`].
     pub async fn connect(&self, url: &Url) -> Result<Connection, Error> {
-        timeout(self.config.timeouts.connect, self.open(url))
-            .await
-            .map_err(|_| Error::Timeout(Stage::Connect))?
+        timeout(self.config.timeouts.connect, self.open(url)).await.map_err(|_| Error::Timeout(Stage::Connect))?
     }
 
     async fn open(&self, url: &Url) -> Result<Connection, Error> {
@@ -86,17 +84,10 @@ impl Client {
             Host::Ipv6(ip) => vec![(ip, port).into()],
             Host::Domain(domain) => tokio::net::lookup_host((domain, port))
                 .await
-                .map_err(|source| Error::Resolve {
-                    host: domain.to_owned(),
-                    source,
-                })?
+                .map_err(|source| Error::Resolve { host: domain.to_owned(), source })?
                 .collect(),
         };
-        if found.is_empty() {
-            Err(Error::Url(format!("{url}: no address")))
-        } else {
-            Ok(found)
-        }
+        if found.is_empty() { Err(Error::Url(format!("{url}: no address"))) } else { Ok(found) }
     }
 }
 
@@ -116,12 +107,8 @@ mod tests {
 
     #[tokio::test]
     async fn http3_refuses_plain_http_and_unknown_schemes_are_refused() {
-        let config = Config {
-            protocol: Protocol::H3,
-            trust: Trust::Insecure,
-            connect: None,
-            timeouts: Timeouts::default(),
-        };
+        let config =
+            Config { protocol: Protocol::H3, trust: Trust::Insecure, connect: None, timeouts: Timeouts::default() };
         let client = Client::new(config).unwrap();
         for url in ["http://127.0.0.1:1/", "ftp://127.0.0.1/"] {
             let error = client.connect(&Url::parse(url).unwrap()).await.err().unwrap();

@@ -68,13 +68,7 @@ async fn open_one(address: SocketAddr, tls: &Tls, name: &str, timeouts: Timeouts
         tracing::debug!(%end, "connection ended");
     });
     let transport = Transport::new(connection, endpoint);
-    Ok(Connection::new(
-        Sender::H3(sender),
-        timeouts,
-        driver,
-        Tasks::default(),
-        Some(transport),
-    ))
+    Ok(Connection::new(Sender::H3(sender), timeouts, driver, Tasks::default(), Some(transport)))
 }
 
 fn transport() -> TransportConfig {

@@ -27,9 +27,7 @@ pub(super) async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
     for &address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
-                stream
-                    .set_nodelay(true)
-                    .map_err(|source| Error::Connect { address, source })?;
+                stream.set_nodelay(true).map_err(|source| Error::Connect { address, source })?;
                 return Ok(stream);
             }
             Err(source) => last = Error::Connect { address, source },
@@ -49,10 +47,8 @@ pub(super) async fn open(
         return speak(stream, protocol, timeouts).await;
     };
     let name = ServerName::try_from(name.to_owned()).map_err(|error| Error::handshake(&error))?;
-    let stream = TlsConnector::from(tls.config())
-        .connect(name, stream)
-        .await
-        .map_err(|error| Error::handshake(&error))?;
+    let stream =
+        TlsConnector::from(tls.config()).connect(name, stream).await.map_err(|error| Error::handshake(&error))?;
     // A server that ignores ALPN speaks HTTP/1.1 (RFC 7301 section 3.1), which an HTTP/2 client must not assume.
     if protocol == Protocol::H2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(Error::Handshake("the server did not choose h2".to_owned()));
@@ -68,10 +64,7 @@ where
     let tasks = Tasks::default();
     let (sender, driver) = if protocol == Protocol::H1 {
         let (sender, connection) = http1::handshake(io).await.map_err(|error| Error::handshake(&error))?;
-        (
-            Sender::H1(Arc::new(Mutex::new(sender))),
-            tokio::spawn(drive(connection)),
-        )
+        (Sender::H1(Arc::new(Mutex::new(sender))), tokio::spawn(drive(connection)))
     } else {
         let (sender, connection) = http2::Builder::new(tasks.clone())
             .initial_stream_window_size(STREAM_WINDOW)

@@ -24,10 +24,7 @@ impl LinkConfig {
     /// [`BadLink`] when the loss is no percentage.
     pub fn new(delay: Duration, loss_percent: f64) -> Result<Self, BadLink> {
         if (0.0..=100.0).contains(&loss_percent) {
-            Ok(Self {
-                delay,
-                loss: loss_percent / 100.0,
-            })
+            Ok(Self { delay, loss: loss_percent / 100.0 })
         } else {
             Err(BadLink(loss_percent))
         }

@@ -54,17 +54,10 @@ impl Impairment {
             (Some(tcp), _) => tcp.local_addr()?,
             (None, Some(udp)) => udp.local_addr()?,
             (None, None) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "neither UDP nor TCP is to be carried",
-                ));
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "neither UDP nor TCP is to be carried"));
             }
         };
-        let shared = Arc::new(Shared {
-            config,
-            counters: Counters::default(),
-            cancel: CancellationToken::new(),
-        });
+        let shared = Arc::new(Shared { config, counters: Counters::default(), cancel: CancellationToken::new() });
         let (timer, thread) = timer::start(Arc::clone(&shared))?;
         let mut tasks = JoinSet::new();
         if let Some(listener) = tcp {
@@ -73,12 +66,7 @@ impl Impairment {
         if let Some(socket) = udp {
             tasks.spawn(udp::run(socket, Arc::clone(&shared), timer));
         }
-        Ok(Self {
-            local,
-            shared,
-            tasks,
-            timer: Some(thread),
-        })
+        Ok(Self { local, shared, tasks, timer: Some(thread) })
     }
 
     /// Where clients connect.
@@ -115,11 +103,7 @@ impl Drop for Impairment {
 async fn listeners(config: &Config) -> io::Result<(Option<TcpListener>, Option<udp::Port>)> {
     let mut attempt = 1;
     loop {
-        let tcp = if config.tcp {
-            Some(TcpListener::bind(config.listen).await?)
-        } else {
-            None
-        };
+        let tcp = if config.tcp { Some(TcpListener::bind(config.listen).await?) } else { None };
         let mut at = config.listen;
         if let Some(listener) = &tcp {
             at.set_port(listener.local_addr()?.port());

@@ -31,10 +31,7 @@ impl Shared {
             Way::Up => (self.config.up, 0),
             Way::Down => (self.config.down, 1),
         };
-        let seed = self
-            .config
-            .seed
-            .wrapping_add((index * 2 + side).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let seed = self.config.seed.wrapping_add((index * 2 + side).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         LinkModel::new(config, Xoshiro256PlusPlus::seed_from_u64(seed))
     }
 

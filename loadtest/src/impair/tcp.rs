@@ -74,18 +74,10 @@ async fn carry(mut client: TcpStream, index: u64, shared: Arc<Shared>, timer: Ti
             server.set_nodelay(true)?;
             let (client_read, client_write) = client.split();
             let (server_read, server_write) = server.split();
-            let up = Pump {
-                way: Way::Up,
-                model: shared.model(Way::Up, index),
-                not_before: established,
-            };
+            let up = Pump { way: Way::Up, model: shared.model(Way::Up, index), not_before: established };
             // The server hears of the connection when the client's first bytes can have reached it.
             let open = established + shared.config.up.delay();
-            let down = Pump {
-                way: Way::Down,
-                model: shared.model(Way::Down, index),
-                not_before: open,
-            };
+            let down = Pump { way: Way::Down, model: shared.model(Way::Down, index), not_before: open };
             tokio::try_join!(
                 up.run(client_read, server_write, &shared, &timer),
                 down.run(server_read, client_write, &shared, &timer)
@@ -143,17 +135,8 @@ impl Pump {
                     return queue.send(Chunk { at, data: None }).await.map_err(|_| gone());
                 }
                 let permits = u32::try_from(length).unwrap_or(u32::MAX);
-                let room = Arc::clone(&window)
-                    .acquire_many_owned(permits)
-                    .await
-                    .map_err(|_| gone())?;
-                queue
-                    .send(Chunk {
-                        at,
-                        data: Some((buffer.split().freeze(), room)),
-                    })
-                    .await
-                    .map_err(|_| gone())?;
+                let room = Arc::clone(&window).acquire_many_owned(permits).await.map_err(|_| gone())?;
+                queue.send(Chunk { at, data: Some((buffer.split().freeze(), room)) }).await.map_err(|_| gone())?;
             }
         };
         let write = async {

@@ -26,12 +26,7 @@ const MAX_PENDING: usize = 65_536;
 pub(super) enum Job {
     /// Send a datagram on a non-blocking socket; without an address, to where the socket is connected. Not a socket of
     /// the runtime: that one refuses to send until the runtime has noticed that it can.
-    Send {
-        way: Way,
-        socket: Arc<UdpSocket>,
-        to: Option<SocketAddr>,
-        datagram: Bytes,
-    },
+    Send { way: Way, socket: Arc<UdpSocket>, to: Option<SocketAddr>, datagram: Bytes },
     /// Wake a task.
     Wake(oneshot::Sender<()>),
 }
@@ -50,9 +45,8 @@ pub(super) struct Timer {
 impl Timer {
     /// Has the job done at `deadline`, or very soon after.
     pub(super) fn at(&self, deadline: Instant, job: Job) -> Result<(), Full> {
-        let room = self.pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
-            (n < MAX_PENDING).then_some(n + 1)
-        });
+        let room =
+            self.pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < MAX_PENDING).then_some(n + 1));
         if room.is_err() || self.jobs.send((deadline, job)).is_err() {
             return Err(Full);
         }
@@ -90,10 +84,7 @@ impl Thread {
 pub(super) fn start(shared: Arc<Shared>) -> io::Result<(Timer, Thread)> {
     let (jobs, inbox) = channel();
     let pending = Arc::new(AtomicUsize::new(0));
-    let timer = Timer {
-        jobs,
-        pending: Arc::clone(&pending),
-    };
+    let timer = Timer { jobs, pending: Arc::clone(&pending) };
     let thread = std::thread::Builder::new()
         .name("impair-timer".to_owned())
         .spawn(move || work(&inbox, &pending, |job| perform(job, &shared)))?;
@@ -102,12 +93,7 @@ pub(super) fn start(shared: Arc<Shared>) -> io::Result<(Timer, Thread)> {
 
 fn perform(job: Job, shared: &Shared) {
     match job {
-        Job::Send {
-            way,
-            socket,
-            to,
-            datagram,
-        } => send(shared, way, &socket, to, &datagram),
+        Job::Send { way, socket, to, datagram } => send(shared, way, &socket, to, &datagram),
         // The task may be gone; then nobody waits.
         Job::Wake(wake) => drop(wake.send(())),
     }
@@ -128,11 +114,7 @@ pub(super) fn send(shared: &Shared, way: Way, socket: &UdpSocket, to: Option<Soc
                 Some(to) => socket.send_to(datagram, to),
                 None => socket.send(datagram),
             };
-            count(if again.is_ok() {
-                &counters.forwarded
-            } else {
-                &counters.overflowed
-            });
+            count(if again.is_ok() { &counters.forwarded } else { &counters.overflowed });
         }
         Err(_) => count(&counters.overflowed),
     }
@@ -170,20 +152,14 @@ struct Queue<J> {
 
 impl<J> Default for Queue<J> {
     fn default() -> Self {
-        Self {
-            heap: BinaryHeap::new(),
-            arrivals: 0,
-        }
+        Self { heap: BinaryHeap::new(), arrivals: 0 }
     }
 }
 
 impl<J> Queue<J> {
     fn push(&mut self, deadline: Instant, job: J) {
         self.arrivals += 1;
-        self.heap.push(Reverse(Entry {
-            key: (deadline, self.arrivals),
-            job,
-        }));
+        self.heap.push(Reverse(Entry { key: (deadline, self.arrivals), job }));
     }
 
     fn next(&self) -> Option<Instant> {

@@ -29,10 +29,7 @@ impl Port {
     /// Takes a non-blocking socket.
     pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         let send = Arc::new(socket.try_clone()?);
-        Ok(Self {
-            receive: UdpSocket::from_std(socket)?,
-            send,
-        })
+        Ok(Self { receive: UdpSocket::from_std(socket)?, send })
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -107,23 +104,9 @@ fn open(
     let index = shared.counters.flows.fetch_add(1, Ordering::Relaxed);
     let activity = Arc::new(AtomicU64::new(0));
     touch(&activity, started);
-    let flow = Flow {
-        send,
-        activity: Arc::clone(&activity),
-        model: shared.model(Way::Up, index),
-    };
+    let flow = Flow { send, activity: Arc::clone(&activity), model: shared.model(Way::Up, index) };
     let model = shared.model(Way::Down, index);
-    Ok((
-        flow,
-        Back {
-            client,
-            listen: Arc::clone(listen),
-            upstream: receive,
-            activity,
-            started,
-            model,
-        },
-    ))
+    Ok((flow, Back { client, listen: Arc::clone(listen), upstream: receive, activity, started, model }))
 }
 
 /// The way to the server of one flow.
@@ -174,10 +157,7 @@ impl Back {
 }
 
 fn touch(activity: &AtomicU64, started: Instant) {
-    activity.store(
-        u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        Ordering::Relaxed,
-    );
+    activity.store(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 fn forward(
@@ -195,18 +175,7 @@ fn forward(
         Verdict::DeliverAt(deadline) if deadline <= Instant::now() => send(shared, way, socket, to, datagram),
         Verdict::DeliverAt(deadline) => {
             let datagram = Bytes::copy_from_slice(datagram);
-            if timer
-                .at(
-                    deadline,
-                    Job::Send {
-                        way,
-                        socket: Arc::clone(socket),
-                        to,
-                        datagram,
-                    },
-                )
-                .is_err()
-            {
+            if timer.at(deadline, Job::Send { way, socket: Arc::clone(socket), to, datagram }).is_err() {
                 count(&shared.counters(way).overflowed);
             }
         }

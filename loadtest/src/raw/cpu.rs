@@ -27,11 +27,7 @@ impl Ticks {
         let mut sum = Self::default();
         for &pid in pids {
             let path = PathBuf::from(format!("/proc/{pid}/stat"));
-            let error = |reason: String| CpuError {
-                pid,
-                path: path.clone(),
-                reason,
-            };
+            let error = |reason: String| CpuError { pid, path: path.clone(), reason };
             let text = std::fs::read_to_string(&path).map_err(|e| error(e.to_string()))?;
             let one = Self::parse(&text).ok_or_else(|| error("not in the form of proc_pid_stat(5)".to_owned()))?;
             sum.user += one.user;
@@ -44,10 +40,7 @@ impl Ticks {
     fn parse(stat: &str) -> Option<Self> {
         let (_, rest) = stat.rsplit_once(')')?;
         let mut fields = rest.split_ascii_whitespace().skip(11);
-        Some(Self {
-            user: fields.next()?.parse().ok()?,
-            system: fields.next()?.parse().ok()?,
-        })
+        Some(Self { user: fields.next()?.parse().ok()?, system: fields.next()?.parse().ok()? })
     }
 }
 
@@ -108,16 +101,10 @@ mod tests {
     #[test]
     fn figures_are_per_gigabyte_and_request() {
         let hertz = rustix::param::clock_ticks_per_second();
-        let after = Ticks {
-            user: 3 * hertz,
-            system: hertz,
-        };
+        let after = Ticks { user: 3 * hertz, system: hertz };
         let cpu = ServerCpu::between(&[1], Ticks::default(), after, 2_000_000_000, 1000);
         assert_eq!(cpu.seconds_per_gigabyte, Some(2.0));
         assert_eq!(cpu.microseconds_per_request, Some(4000.0));
-        assert_eq!(
-            ServerCpu::between(&[1], Ticks::default(), after, 0, 0).seconds_per_gigabyte,
-            None
-        );
+        assert_eq!(ServerCpu::between(&[1], Ticks::default(), after, 0, 0).seconds_per_gigabyte, None);
     }
 }

@@ -139,8 +139,7 @@ impl Clock {
     }
 
     pub(super) fn record(&mut self, duration: Duration) {
-        self.0
-            .saturating_record(u64::try_from(duration.as_micros()).unwrap_or(LONGEST_US).max(1));
+        self.0.saturating_record(u64::try_from(duration.as_micros()).unwrap_or(LONGEST_US).max(1));
     }
 
     fn add(&mut self, other: &Self) {
@@ -175,11 +174,7 @@ impl Report {
             protocol: config.client.protocol,
             connections: config.connections,
             streams: config.streams,
-            requests: Requests {
-                asked: config.requests,
-                succeeded: tally.succeeded,
-                failed: tally.failed,
-            },
+            requests: Requests { asked: config.requests, succeeded: tally.succeeded, failed: tally.failed },
             seconds,
             body_bytes: tally.body_bytes,
             bytes_per_second: rate(tally.body_bytes),
@@ -201,21 +196,13 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Requests {
-            asked,
-            succeeded,
-            failed,
-        } = self.requests;
+        let Requests { asked, succeeded, failed } = self.requests;
         writeln!(
             f,
             "{} over {}, {} connections x {} streams",
             self.url, self.protocol, self.connections, self.streams
         )?;
-        writeln!(
-            f,
-            "requests    {succeeded} succeeded, {failed} failed, {asked} asked, in {:.3} s",
-            self.seconds
-        )?;
+        writeln!(f, "requests    {succeeded} succeeded, {failed} failed, {asked} asked, in {:.3} s", self.seconds)?;
         writeln!(
             f,
             "throughput  {:.1} MB/s, {:.1} requests/s, {} body bytes",
@@ -229,16 +216,8 @@ impl fmt::Display for Report {
         for (class, count) in &self.errors {
             writeln!(f, "error       {class}: {count}")?;
         }
-        writeln!(
-            f,
-            "{:<12}{:>9}{:>12}{:>12}{:>12}{:>12}{:>12}",
-            "ms", "count", "p50", "p90", "p99", "p99.9", "max"
-        )?;
-        for (name, times) in [
-            ("handshake", self.handshakes),
-            ("first byte", self.first_byte),
-            ("total", self.total),
-        ] {
+        writeln!(f, "{:<12}{:>9}{:>12}{:>12}{:>12}{:>12}{:>12}", "ms", "count", "p50", "p90", "p99", "p99.9", "max")?;
+        for (name, times) in [("handshake", self.handshakes), ("first byte", self.first_byte), ("total", self.total)] {
             write!(f, "{name:<12}{:>9}", times.count)?;
             for us in [times.p50_us, times.p90_us, times.p99_us, times.p999_us, times.max_us] {
                 write!(f, "{:>12.3}", us as f64 / 1e3)?;
@@ -279,10 +258,7 @@ mod tests {
         assert_eq!(times.count, 1001);
         assert!((498_000..=503_000).contains(&times.p50_us), "{times:?}");
         assert!((988_000..=993_000).contains(&times.p99_us), "{times:?}");
-        assert!(
-            times.max_us >= LONGEST_US,
-            "a duration past the bound counts as the bound"
-        );
+        assert!(times.max_us >= LONGEST_US, "a duration past the bound counts as the bound");
     }
 
     #[test]
@@ -294,9 +270,6 @@ mod tests {
         b.total.record(Duration::from_millis(5));
         b.failed = 1;
         a.add(&b);
-        assert_eq!(
-            (a.status[&200], a.errors["broken"], a.failed, a.total.times().count),
-            (5, 1, 1, 1)
-        );
+        assert_eq!((a.status[&200], a.errors["broken"], a.failed, a.total.times().count), (5, 1, 1, 1));
     }
 }

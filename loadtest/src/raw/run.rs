@@ -39,14 +39,10 @@ pub enum RunError {
 /// See [`RunError`]. Failed requests are no error of the run: [`Report::is_clean`] tells.
 pub async fn run(config: &Config, cancel: CancellationToken) -> Result<Report, RunError> {
     if config.connections == 0 || config.streams == 0 || config.requests == 0 {
-        return Err(RunError::Usage(
-            "connections, streams and requests must each be at least 1",
-        ));
+        return Err(RunError::Usage("connections, streams and requests must each be at least 1"));
     }
     if config.client.protocol == Protocol::H1 && config.streams > 1 {
-        return Err(RunError::Usage(
-            "HTTP/1.1 carries one request at a time: streams must be 1",
-        ));
+        return Err(RunError::Usage("HTTP/1.1 carries one request at a time: streams must be 1"));
     }
     let client = Client::new(config.client.clone())?;
     let before = Ticks::read(&config.server_pids)?;
@@ -81,13 +77,7 @@ pub async fn run(config: &Config, cancel: CancellationToken) -> Result<Report, R
         _ if config.server_pids.is_empty() => None,
         Ok(after) => {
             let requests = tally.status.values().sum();
-            Some(ServerCpu::between(
-                &config.server_pids,
-                before,
-                after,
-                tally.body_bytes,
-                requests,
-            ))
+            Some(ServerCpu::between(&config.server_pids, before, after, tally.body_bytes, requests))
         }
         Err(error) => {
             tracing::warn!(%error, "no CPU figures");
@@ -117,16 +107,9 @@ struct Open {
 impl Line {
     async fn work(&self, tickets: &AtomicU64, tally: &mut Tally) {
         let headers = HeaderMap::new();
-        let get = Get {
-            url: &self.url,
-            headers: &headers,
-            max_body: u64::MAX,
-        };
+        let get = Get { url: &self.url, headers: &headers, max_body: u64::MAX };
         let mut current: Option<(u64, Requester)> = None;
-        while tickets
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-            .is_ok()
-        {
+        while tickets.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
             let mut received = 0;
             let outcome = self.request(&get, &mut current, tally, &mut received).await;
             tally.body_bytes += received;
@@ -202,11 +185,7 @@ impl Line {
             open.generation += 1;
             open.connection = Some(connection);
         }
-        let requester = open
-            .connection
-            .as_ref()
-            .map(Connection::requester)
-            .ok_or(client::Error::Closed)?;
+        let requester = open.connection.as_ref().map(Connection::requester).ok_or(client::Error::Closed)?;
         Ok((open.generation, requester))
     }
 

@@ -67,9 +67,7 @@ impl<'a> Iterator for Boxes<'a> {
         let atom = self.step(rest);
         Some(atom.ok_or_else(|| {
             self.at = self.data.len();
-            let kind = rest
-                .get(4..8)
-                .map_or_else(|| "box".to_owned(), |kind| kind.escape_ascii().to_string());
+            let kind = rest.get(4..8).map_or_else(|| "box".to_owned(), |kind| kind.escape_ascii().to_string());
             BoxError::Short { kind, at }
         }))
     }
@@ -96,19 +94,13 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(super) fn new(kind: &'static str, data: &'a [u8]) -> Self {
-        Self {
-            kind,
-            data,
-            length: data.len(),
-        }
+        Self { kind, data, length: data.len() }
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], BoxError> {
         let at = self.length - self.data.len();
-        let (field, rest) = self.data.split_first_chunk::<N>().ok_or_else(|| BoxError::Short {
-            kind: self.kind.to_owned(),
-            at,
-        })?;
+        let (field, rest) =
+            self.data.split_first_chunk::<N>().ok_or_else(|| BoxError::Short { kind: self.kind.to_owned(), at })?;
         self.data = rest;
         Ok(*field)
     }
@@ -138,27 +130,15 @@ mod tests {
         let mut data = b"\0\0\0\x0cfreeabcd".to_vec();
         data.extend_from_slice(b"\0\0\0\x01mdat\0\0\0\0\0\0\0\x12xy");
         data.extend_from_slice(b"\0\0\0\0skiprest");
-        let walked: Vec<_> = boxes(&data)
-            .map(|atom| atom.map(|atom| (atom.kind, atom.payload)))
-            .collect();
-        assert_eq!(
-            walked,
-            [
-                Ok((*b"free", &b"abcd"[..])),
-                Ok((*b"mdat", &b"xy"[..])),
-                Ok((*b"skip", &b"rest"[..]))
-            ]
-        );
+        let walked: Vec<_> = boxes(&data).map(|atom| atom.map(|atom| (atom.kind, atom.payload))).collect();
+        assert_eq!(walked, [Ok((*b"free", &b"abcd"[..])), Ok((*b"mdat", &b"xy"[..])), Ok((*b"skip", &b"rest"[..]))]);
     }
 
     #[test]
     fn a_box_that_reaches_too_far_or_not_past_itself_ends_the_walk() {
-        for bad in [
-            &b"\0\0\0\x0dfreeabcd"[..],
-            b"\0\0\0\x07free",
-            b"\0\0\0\x01free\xff\xff\xff\xff\xff\xff\xff\xff",
-            b"\0\0",
-        ] {
+        for bad in
+            [&b"\0\0\0\x0dfreeabcd"[..], b"\0\0\0\x07free", b"\0\0\0\x01free\xff\xff\xff\xff\xff\xff\xff\xff", b"\0\0"]
+        {
             let walked: Vec<_> = boxes(bad).collect();
             assert_eq!(walked.len(), 1);
             assert!(matches!(walked[0], Err(BoxError::Short { at: 0, .. })), "{walked:?}");

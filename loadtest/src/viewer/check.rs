@@ -21,10 +21,7 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn new(class: &'static str, detail: impl ToString) -> Self {
-        Self {
-            class,
-            detail: detail.to_string(),
-        }
+        Self { class, detail: detail.to_string() }
     }
 }
 
@@ -71,11 +68,7 @@ impl Checker {
             };
         }
         if bytes.first() != Some(&ts::SYNC) {
-            return if bytes.is_empty() {
-                vec![Finding::new("ts-sync", "empty segment")]
-            } else {
-                Vec::new()
-            };
+            return if bytes.is_empty() { vec![Finding::new("ts-sync", "empty segment")] } else { Vec::new() };
         }
         match ts::check(bytes) {
             Ok(()) => Vec::new(),
@@ -112,12 +105,7 @@ mod tests {
     #[test]
     fn what_is_no_init_is_told() {
         let mut checker = Checker::default();
-        for bad in [
-            &b""[..],
-            b"#EXTM3U\n",
-            b"\0\0\0\x08ftyp",
-            b"\0\0\0\x0fmoov\0\0\0\xfftrak",
-        ] {
+        for bad in [&b""[..], b"#EXTM3U\n", b"\0\0\0\x08ftyp", b"\0\0\0\x0fmoov\0\0\0\xfftrak"] {
             assert_eq!(checker.init(bad).map(|finding| finding.class), Some("init"), "{bad:?}");
         }
     }

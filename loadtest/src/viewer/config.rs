@@ -55,20 +55,11 @@ impl Config {
     pub fn new(url: Url, protocol: Protocol, trust: Trust) -> Self {
         // A player that waits longer than this for a silent relay has emptied its buffer before it tries another.
         let silence = Duration::from_millis(2500);
-        let timeouts = Timeouts {
-            connect: silence,
-            head: silence,
-            ..Timeouts::default()
-        };
+        let timeouts = Timeouts { connect: silence, head: silence, ..Timeouts::default() };
         Self {
             url,
             alternatives: Vec::new(),
-            client: client::Config {
-                protocol,
-                trust,
-                connect: None,
-                timeouts,
-            },
+            client: client::Config { protocol, trust, connect: None, timeouts },
             choice: Choice::default(),
             realtime: true,
             duration: None,

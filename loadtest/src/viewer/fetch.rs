@@ -70,10 +70,7 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new(config: &Config, jitter: Xoshiro256PlusPlus) -> Result<Self, Error> {
-        let hosts: Vec<Url> = std::iter::once(&config.url)
-            .chain(&config.alternatives)
-            .cloned()
-            .collect();
+        let hosts: Vec<Url> = std::iter::once(&config.url).chain(&config.alternatives).cloned().collect();
         Ok(Self {
             client: Client::new(config.client.clone())?,
             penalties: vec![None; hosts.len()],
@@ -107,10 +104,7 @@ impl Fetcher {
                 Ok((exchange, body, connect)) if served(exchange.status, wanted.range) => {
                     return Ok(self.got(url, relay, &exchange, body, connect, wanted.range));
                 }
-                Ok((exchange, ..)) => (
-                    format!("status-{}", exchange.status.as_u16()),
-                    exchange.status.to_string(),
-                ),
+                Ok((exchange, ..)) => (format!("status-{}", exchange.status.as_u16()), exchange.status.to_string()),
                 Err(error) => (error.class().to_owned(), error.to_string()),
             };
             log.tell(Event::Failure {
@@ -120,11 +114,7 @@ impl Fetcher {
                 reason: reason.clone(),
             });
             if attempt >= self.attempts {
-                return Err(GaveUp {
-                    url: url.to_string(),
-                    attempts: attempt,
-                    reason,
-                });
+                return Err(GaveUp { url: url.to_string(), attempts: attempt, reason });
             }
             let left = self.current;
             let wait = match wanted.place {
@@ -148,10 +138,7 @@ impl Fetcher {
         self.penalties[self.current] = Some(now + self.penalty);
         let count = self.hosts.len();
         let others = (1..count).map(|step| (self.current + step) % count);
-        if let Some(free) = others
-            .clone()
-            .find(|&host| self.penalties[host].is_none_or(|until| until <= now))
-        {
+        if let Some(free) = others.clone().find(|&host| self.penalties[host].is_none_or(|until| until <= now)) {
             self.current = free;
             return None;
         }
@@ -177,17 +164,9 @@ impl Fetcher {
         {
             headers.insert(RANGE, value);
         }
-        let get = Get {
-            url,
-            headers: &headers,
-            max_body: wanted.max,
-        };
+        let get = Get { url, headers: &headers, max_body: wanted.max };
         loop {
-            let reused = self
-                .open
-                .get(relay)
-                .filter(|connection| !connection.is_closed())
-                .map(Connection::requester);
+            let reused = self.open.get(relay).filter(|connection| !connection.is_closed()).map(Connection::requester);
             let was_open = reused.is_some();
             let (requester, connect) = match reused {
                 Some(requester) => (requester, None),
@@ -247,19 +226,10 @@ impl Fetcher {
             body = part.to_vec();
         }
         let lines = |name: &str| {
-            let values: Vec<_> = exchange
-                .headers
-                .get_all(name)
-                .iter()
-                .filter_map(|v| v.to_str().ok())
-                .collect();
+            let values: Vec<_> = exchange.headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect();
             (!values.is_empty()).then(|| values.join(", "))
         };
-        let observed = self
-            .observe
-            .iter()
-            .filter_map(|name| Some((name.to_string(), lines(name.as_str())?)))
-            .collect();
+        let observed = self.observe.iter().filter_map(|name| Some((name.to_string(), lines(name.as_str())?))).collect();
         let fetched = Fetched {
             url: url.into(),
             relay,
@@ -274,11 +244,7 @@ impl Fetcher {
             via: lines("via"),
             observed,
         };
-        Got {
-            fetched,
-            body,
-            took: exchange.total,
-        }
+        Got { fetched, body, took: exchange.total }
     }
 }
 

@@ -85,22 +85,14 @@ fn run(traf: &[u8], defaults: &Defaults) -> Result<Run, BoxError> {
     if flags & SAMPLE_DESCRIPTION_INDEX != 0 {
         header.u32()?;
     }
-    let default = if flags & DEFAULT_SAMPLE_DURATION != 0 {
-        header.u32()?
-    } else {
-        defaults.get(&track).copied().unwrap_or(0)
-    };
+    let default =
+        if flags & DEFAULT_SAMPLE_DURATION != 0 { header.u32()? } else { defaults.get(&track).copied().unwrap_or(0) };
     let mut time = Fields::new("tfdt", find(traf, "tfdt")?);
     let begin = match time.full()? {
         (0, _) => u64::from(time.u32()?),
         _ => time.u64()?,
     };
-    let mut run = Run {
-        track,
-        begin,
-        length: 0,
-        frame: 0,
-    };
+    let mut run = Run { track, begin, length: 0, frame: 0 };
     for atom in boxes(traf) {
         let Atom { kind, payload } = atom?;
         if kind == *b"trun" {
@@ -166,12 +158,7 @@ impl Continuity {
             if let Some(&expected) = self.expected.get(&run.track)
                 && expected.abs_diff(run.begin) > run.frame
             {
-                breaks.push(Break {
-                    track: run.track,
-                    expected,
-                    found: run.begin,
-                    tolerance: run.frame,
-                });
+                breaks.push(Break { track: run.track, expected, found: run.begin, tolerance: run.frame });
             }
             // Without durations nothing can be expected.
             if run.length == 0 {
@@ -199,44 +186,22 @@ mod tests {
     }
 
     fn moof(track: u32, time: u32, trun: &[u32]) -> Vec<u8> {
-        let inner = [
-            atom(b"tfhd", &words(&[0, track])),
-            atom(b"tfdt", &words(&[0, time])),
-            atom(b"trun", &words(trun)),
-        ]
-        .concat();
+        let inner =
+            [atom(b"tfhd", &words(&[0, track])), atom(b"tfdt", &words(&[0, time])), atom(b"trun", &words(trun))]
+                .concat();
         atom(b"moof", &atom(b"traf", &inner))
     }
 
     #[test]
     fn durations_come_from_the_samples_or_the_defaults() {
         let mdat = atom(b"mdat", b"x");
-        let explicit = [
-            moof(1, 1000, &[SAMPLE_DURATION | DATA_OFFSET | 0x200, 2, 99, 40, 7, 50, 7]),
-            mdat.clone(),
-        ]
-        .concat();
+        let explicit =
+            [moof(1, 1000, &[SAMPLE_DURATION | DATA_OFFSET | 0x200, 2, 99, 40, 7, 50, 7]), mdat.clone()].concat();
         let found = runs(&explicit, &Defaults::new()).unwrap();
-        assert_eq!(
-            found,
-            [Run {
-                track: 1,
-                begin: 1000,
-                length: 90,
-                frame: 50
-            }]
-        );
+        assert_eq!(found, [Run { track: 1, begin: 1000, length: 90, frame: 50 }]);
         let implied = [moof(2, 5, &[0, 3]), mdat].concat();
         let found = runs(&implied, &Defaults::from([(2, 512)])).unwrap();
-        assert_eq!(
-            found,
-            [Run {
-                track: 2,
-                begin: 5,
-                length: 1536,
-                frame: 512
-            }]
-        );
+        assert_eq!(found, [Run { track: 2, begin: 5, length: 1536, frame: 512 }]);
     }
 
     #[test]
@@ -254,23 +219,10 @@ mod tests {
     #[test]
     fn times_continue_within_a_frame() {
         let mut continuity = Continuity::default();
-        let run = |begin| Run {
-            track: 1,
-            begin,
-            length: 100,
-            frame: 10,
-        };
+        let run = |begin| Run { track: 1, begin, length: 100, frame: 10 };
         assert_eq!(continuity.follow(&[run(0), run(100), run(210)]), []);
         let broken = continuity.follow(&[run(321)]);
-        assert_eq!(
-            broken,
-            [Break {
-                track: 1,
-                expected: 310,
-                found: 321,
-                tolerance: 10
-            }]
-        );
+        assert_eq!(broken, [Break { track: 1, expected: 310, found: 321, tolerance: 10 }]);
         assert_eq!(continuity.follow(&[run(421)]), [], "one jump is reported once");
         continuity.reset();
         assert_eq!(continuity.follow(&[run(0)]), []);

@@ -133,16 +133,10 @@ mod tests {
     #[test]
     fn tells_a_step_forward_from_one_back() {
         let old = media(10, &["a", "b", "c"], 2.0, false);
-        assert_eq!(
-            compare(&old, &media(11, &["b?t=2", "c", "d"], 2.0, false)),
-            Update::Advanced
-        );
+        assert_eq!(compare(&old, &media(11, &["b?t=2", "c", "d"], 2.0, false)), Update::Advanced);
         assert_eq!(compare(&old, &old), Update::Unchanged);
         assert_eq!(compare(&old, &media(10, &["a", "b", "c"], 2.0, true)), Update::Advanced);
-        assert_eq!(
-            compare(&old, &media(9, &["z", "a", "b"], 2.0, false)),
-            Update::Backwards
-        );
+        assert_eq!(compare(&old, &media(9, &["z", "a", "b"], 2.0, false)), Update::Backwards);
         assert_eq!(compare(&old, &media(10, &["a", "b"], 2.0, false)), Update::Backwards);
         assert_eq!(compare(&old, &media(11, &["c", "d"], 2.0, false)), Update::Renamed(11));
         assert_eq!(compare(&old, &media(20, &["x"], 2.0, false)), Update::Advanced);

@@ -38,11 +38,7 @@ impl Place {
             (Reference::Absolute { .. }, from) => {
                 let url = from.on(hosts.first()?).join(&target.to_string()).ok()?;
                 let is_ours = hosts.iter().any(|host| authority(host) == authority(&url));
-                Some(if is_ours {
-                    Self::Shared(path)
-                } else {
-                    Self::Elsewhere(url)
-                })
+                Some(if is_ours { Self::Shared(path) } else { Self::Elsewhere(url) })
             }
         }
     }
@@ -74,10 +70,7 @@ mod tests {
 
     #[test]
     fn references_stay_on_the_hosts_or_leave_them() {
-        let hosts = [
-            Url::parse("http://a:80/").unwrap(),
-            Url::parse("https://b:8443/").unwrap(),
-        ];
+        let hosts = [Url::parse("http://a:80/").unwrap(), Url::parse("https://b:8443/").unwrap()];
         let playlist = Place::Shared("/x/master.m3u8?token=1".to_owned());
         let of = |reference| playlist.reference(reference, &hosts).unwrap();
         assert_eq!(of("lo/p.m3u8?q"), Place::Shared("/x/lo/p.m3u8?q".to_owned()));

@@ -176,11 +176,7 @@ mod tests {
         let mut late = Playback::new(s(10));
         late.loaded(s(0), s(2));
         late.complete(s(5));
-        assert_eq!(
-            late.stalls(),
-            (0, s(0)),
-            "learning of the end late does not make it a stall"
-        );
+        assert_eq!(late.stalls(), (0, s(0)), "learning of the end late does not make it a stall");
     }
 
     #[test]

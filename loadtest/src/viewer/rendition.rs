@@ -16,11 +16,7 @@ const MAX_VARIANTS: usize = 64;
 /// The variants of the first pathway, by rising bandwidth: the others are the same content elsewhere.
 pub(super) fn ladder(variants: Vec<Variant>) -> Vec<Variant> {
     let pathway = variants.first().and_then(|first| first.pathway.clone());
-    let mut ladder: Vec<_> = variants
-        .into_iter()
-        .filter(|one| one.pathway == pathway)
-        .take(MAX_VARIANTS)
-        .collect();
+    let mut ladder: Vec<_> = variants.into_iter().filter(|one| one.pathway == pathway).take(MAX_VARIANTS).collect();
     ladder.sort_by_key(|one| one.bandwidth);
     ladder
 }
@@ -32,10 +28,7 @@ pub(super) fn choose(ladder: &[Variant], choice: Choice, throughput: &Throughput
         Choice::Highest => ladder.len() - 1,
         Choice::Adaptive => {
             let budget = throughput.bits_per_second.map_or(0.0, |rate| rate * SHARE);
-            ladder
-                .iter()
-                .rposition(|one| one.bandwidth as f64 <= budget)
-                .unwrap_or(0)
+            ladder.iter().rposition(|one| one.bandwidth as f64 <= budget).unwrap_or(0)
         }
     }
 }
@@ -72,10 +65,7 @@ mod tests {
             panic!("a multivariant playlist");
         };
         let ladder = ladder(read.variants);
-        assert_eq!(
-            ladder.iter().map(|one| one.uri.as_str()).collect::<Vec<_>>(),
-            ["lo", "hi"]
-        );
+        assert_eq!(ladder.iter().map(|one| one.uri.as_str()).collect::<Vec<_>>(), ["lo", "hi"]);
         let mut throughput = Throughput::default();
         assert_eq!(choose(&ladder, Choice::Highest, &throughput), 1);
         assert_eq!(choose(&ladder, Choice::Adaptive, &throughput), 0);

@@ -56,18 +56,10 @@ pub(super) fn check(segment: &[u8]) -> Result<(), TsError> {
         {
             // A packet with payload may be sent twice (section 2.4.3.3); one without keeps the counter.
             repeated = has_payload && found == before;
-            let fits = if has_payload {
-                found == (before + 1) & 0x0f || (repeated && !was_repeated)
-            } else {
-                found == before
-            };
+            let fits =
+                if has_payload { found == (before + 1) & 0x0f || (repeated && !was_repeated) } else { found == before };
             if !fits {
-                return Err(TsError::Counter {
-                    pid,
-                    before,
-                    found,
-                    packet: index,
-                });
+                return Err(TsError::Counter { pid, before, found, packet: index });
             }
         }
         counters.insert(pid, (found, repeated));
@@ -92,14 +84,7 @@ mod tests {
 
     #[test]
     fn counters_run_for_each_stream_and_wrap() {
-        let good = [
-            payload(1, 14),
-            payload(2, 3),
-            payload(1, 15),
-            payload(1, 0),
-            payload(2, 4),
-        ]
-        .concat();
+        let good = [payload(1, 14), payload(2, 3), payload(1, 15), payload(1, 0), payload(2, 4)].concat();
         assert_eq!(check(&good), Ok(()));
         let repeated = [payload(1, 1), payload(1, 1), payload(1, 2)].concat();
         assert_eq!(check(&repeated), Ok(()));
@@ -110,15 +95,7 @@ mod tests {
     #[test]
     fn a_missing_packet_or_byte_is_found() {
         let missing = [payload(1, 1), payload(1, 3)].concat();
-        assert_eq!(
-            check(&missing),
-            Err(TsError::Counter {
-                pid: 1,
-                before: 1,
-                found: 3,
-                packet: 1
-            })
-        );
+        assert_eq!(check(&missing), Err(TsError::Counter { pid: 1, before: 1, found: 3, packet: 1 }));
         let thrice = [payload(1, 1), payload(1, 1), payload(1, 1)].concat();
         assert!(matches!(check(&thrice), Err(TsError::Counter { packet: 2, .. })));
         let mut shifted = [payload(1, 1), payload(1, 2)].concat();

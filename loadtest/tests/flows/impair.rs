@@ -47,10 +47,7 @@ async fn udp_client(proxy: &Impairment) -> UdpSocket {
 
 async fn receive(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = vec![0; 65_536];
-    let length = timeout(SOON, socket.recv(&mut buffer))
-        .await
-        .expect("a datagram came in time")
-        .unwrap();
+    let length = timeout(SOON, socket.recv(&mut buffer)).await.expect("a datagram came in time").unwrap();
     buffer.truncate(length);
     buffer
 }
@@ -131,11 +128,7 @@ async fn flows_are_bounded_and_end_when_idle() {
     config.max_flows = 2;
     config.flow_idle = Duration::from_millis(150);
     let proxy = Impairment::bind(config).await.unwrap();
-    let clients = [
-        udp_client(&proxy).await,
-        udp_client(&proxy).await,
-        udp_client(&proxy).await,
-    ];
+    let clients = [udp_client(&proxy).await, udp_client(&proxy).await, udp_client(&proxy).await];
     for client in &clients[..2] {
         client.send(b"x").await.unwrap();
         receive(client).await;
@@ -144,10 +137,7 @@ async fn flows_are_bounded_and_end_when_idle() {
     // The third is served once a flow has ended.
     let mut buffer = [0; 16];
     let served = async {
-        while timeout(Duration::from_millis(20), clients[2].recv(&mut buffer))
-            .await
-            .is_err()
-        {
+        while timeout(Duration::from_millis(20), clients[2].recv(&mut buffer)).await.is_err() {
             clients[2].send(b"again").await.unwrap();
         }
     };
@@ -221,10 +211,7 @@ async fn end_of_a_connection(to: SocketAddr) -> io::ErrorKind {
 async fn tcp_passes_a_refusal_on_as_a_reset_and_bounds_connections() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let proxy = Impairment::bind(config(closed)).await.unwrap();
-    assert_eq!(
-        end_of_a_connection(proxy.local_addr()).await,
-        io::ErrorKind::ConnectionReset
-    );
+    assert_eq!(end_of_a_connection(proxy.local_addr()).await, io::ErrorKind::ConnectionReset);
     assert_eq!(proxy.shutdown().await.refused, 1);
 
     let (server, _echo) = tcp_echo_at_end().await;
@@ -232,10 +219,7 @@ async fn tcp_passes_a_refusal_on_as_a_reset_and_bounds_connections() {
     config.max_flows = 1;
     let proxy = Impairment::bind(config).await.unwrap();
     let _first = TcpStream::connect(proxy.local_addr()).await.unwrap();
-    assert_eq!(
-        end_of_a_connection(proxy.local_addr()).await,
-        io::ErrorKind::ConnectionReset
-    );
+    assert_eq!(end_of_a_connection(proxy.local_addr()).await, io::ErrorKind::ConnectionReset);
     // The shutdown does not wait for the first to end.
     assert_eq!(timeout(SOON, proxy.shutdown()).await.unwrap().refused, 1);
 }
@@ -245,10 +229,7 @@ async fn a_port_in_use_is_an_error() {
     let (server, _echo) = udp_echo().await;
     let mut config = config(server);
     config.listen = server;
-    assert_eq!(
-        Impairment::bind(config).await.unwrap_err().kind(),
-        io::ErrorKind::AddrInUse
-    );
+    assert_eq!(Impairment::bind(config).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
 }
 
 #[tokio::test]
@@ -260,20 +241,11 @@ async fn http3_flows_through_delay_and_loss() {
     let proxy = Impairment::bind(config).await.unwrap();
     let mut client = support::client(Protocol::H3, Trust::Insecure);
     client.connect = Some(proxy.local_addr());
-    let run = raw::Config {
-        url: server.url("/"),
-        client,
-        connections: 2,
-        streams: 1,
-        requests: 6,
-        server_pids: Vec::new(),
-    };
+    let run =
+        raw::Config { url: server.url("/"), client, connections: 2, streams: 1, requests: 6, server_pids: Vec::new() };
     let report = raw::run(&run, CancellationToken::new()).await.unwrap();
     assert!(report.is_clean(), "{report}");
-    assert!(
-        report.first_byte.p50_us >= 20_000 && report.handshakes.p50_us >= 20_000,
-        "{report}"
-    );
+    assert!(report.first_byte.p50_us >= 20_000 && report.handshakes.p50_us >= 20_000, "{report}");
     let counts = proxy.shutdown().await;
     assert!(counts.down.lost > 0, "{counts:?}");
 }

@@ -20,13 +20,7 @@ fn words(words: &[u32]) -> Vec<u8> {
 pub(crate) fn init() -> Vec<u8> {
     const UNITY: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
     let ftyp = atom(b"ftyp", &[&b"iso6"[..], &words(&[0]), b"iso6"].concat());
-    let mvhd = [
-        &[0, 0, 0, TIMESCALE, 0, 0x1_0000, 0x0100_0000, 0, 0][..],
-        &UNITY,
-        &[0; 6],
-        &[2],
-    ]
-    .concat();
+    let mvhd = [&[0, 0, 0, TIMESCALE, 0, 0x1_0000, 0x0100_0000, 0, 0][..], &UNITY, &[0; 6], &[2]].concat();
     let tkhd = [&[3, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], &UNITY, &[320 << 16, 180 << 16]].concat();
     let mdhd = [0, 0, 0, TIMESCALE, 0, 0x55c4_0000];
     let hdlr = [&words(&[0, 0])[..], b"vide", &words(&[0, 0, 0]), b"x\0"].concat();
@@ -39,12 +33,7 @@ pub(crate) fn init() -> Vec<u8> {
         atom(b"stco", &words(&[0, 0])),
     ]
     .concat();
-    let minf = [
-        atom(b"vmhd", &words(&[1, 0, 0])),
-        atom(b"dinf", &dref),
-        atom(b"stbl", &stbl),
-    ]
-    .concat();
+    let minf = [atom(b"vmhd", &words(&[1, 0, 0])), atom(b"dinf", &dref), atom(b"stbl", &stbl)].concat();
     let mdia = [atom(b"mdhd", &words(&mdhd)), atom(b"hdlr", &hdlr), atom(b"minf", &minf)].concat();
     let trak = [atom(b"tkhd", &words(&tkhd)), atom(b"mdia", &mdia)].concat();
     let mvex = atom(b"trex", &words(&[0, 1, 1, FRAME, 0, 0]));

@@ -12,14 +12,7 @@ use weir_load::raw::{Config, Report, Requests, RunError, run};
 
 fn config(url: Url, protocol: Protocol, trust: Trust) -> Config {
     let client = client(protocol, trust);
-    Config {
-        url,
-        client,
-        connections: 3,
-        streams: 1,
-        requests: 30,
-        server_pids: Vec::new(),
-    }
+    Config { url, client, connections: 3, streams: 1, requests: 30, server_pids: Vec::new() }
 }
 
 async fn go(config: &Config) -> Report {
@@ -28,14 +21,7 @@ async fn go(config: &Config) -> Report {
 
 fn clean(report: &Report, bytes: u64) {
     assert!(report.is_clean(), "{report}");
-    assert_eq!(
-        report.requests,
-        Requests {
-            asked: 30,
-            succeeded: 30,
-            failed: 0
-        }
-    );
+    assert_eq!(report.requests, Requests { asked: 30, succeeded: 30, failed: 0 });
     assert_eq!(report.status[&200], 30);
     assert_eq!(report.body_bytes, 30 * bytes);
     assert_eq!((report.first_byte.count, report.total.count), (30, 30));
@@ -46,13 +32,7 @@ fn clean(report: &Report, bytes: u64) {
 const BODY: usize = 300_000;
 
 fn big() -> Handler {
-    at_once(|path| {
-        if path == "/a?b=c" {
-            Reply::ok(vec![7; BODY])
-        } else {
-            Reply::status(404)
-        }
-    })
+    at_once(|path| if path == "/a?b=c" { Reply::ok(vec![7; BODY]) } else { Reply::status(404) })
 }
 
 #[tokio::test]
@@ -74,17 +54,11 @@ async fn tls_is_verified_against_the_file() {
     let trust = certificate.write(directory.path());
     for protocol in [Protocol::H1, Protocol::H2] {
         let server = Server::tcp(Some(&certificate), big()).await;
-        clean(
-            &go(&config(server.url("/a?b=c"), protocol, trust.clone())).await,
-            BODY as u64,
-        );
+        clean(&go(&config(server.url("/a?b=c"), protocol, trust.clone())).await, BODY as u64);
 
         let stranger = go(&config(server.url("/a?b=c"), protocol, Trust::System)).await;
         assert_eq!((stranger.requests.failed, stranger.errors["handshake"]), (30, 30));
-        clean(
-            &go(&config(server.url("/a?b=c"), protocol, Trust::Insecure)).await,
-            BODY as u64,
-        );
+        clean(&go(&config(server.url("/a?b=c"), protocol, Trust::Insecure)).await, BODY as u64);
     }
 }
 
@@ -127,25 +101,12 @@ async fn other_statuses_are_failures_and_counted() {
     let served = AtomicU64::new(0);
     let server = Server::tcp(
         None,
-        at_once(move |_| {
-            Reply::status(if served.fetch_add(1, Ordering::Relaxed) < 10 {
-                503
-            } else {
-                204
-            })
-        }),
+        at_once(move |_| Reply::status(if served.fetch_add(1, Ordering::Relaxed) < 10 { 503 } else { 204 })),
     )
     .await;
     let report = go(&config(server.url("/"), Protocol::H1, Trust::System)).await;
     assert!(!report.is_clean());
-    assert_eq!(
-        report.requests,
-        Requests {
-            asked: 30,
-            succeeded: 20,
-            failed: 10
-        }
-    );
+    assert_eq!(report.requests, Requests { asked: 30, succeeded: 20, failed: 10 });
     assert_eq!((report.status[&503], report.status[&204]), (10, 20));
     assert!(report.errors.is_empty());
     let json = serde_json::to_value(&report).unwrap();
@@ -158,10 +119,7 @@ async fn other_statuses_are_failures_and_counted() {
 async fn bodies_that_break_off_are_failures_over_every_protocol() {
     let certificate = Certificate::new();
     for protocol in [Protocol::H1, Protocol::H2, Protocol::H3] {
-        let handler = at_once(|_| Reply {
-            cut: Some(1000),
-            ..Reply::ok(vec![0; 5000])
-        });
+        let handler = at_once(|_| Reply { cut: Some(1000), ..Reply::ok(vec![0; 5000]) });
         let server = match protocol {
             Protocol::H3 => Server::quic(&certificate, handler),
             _ => Server::tcp(Some(&certificate), handler).await,
@@ -209,10 +167,7 @@ async fn cpu_time_of_this_process_is_measured() {
     assert!(cpu.seconds_per_gigabyte.is_some() && cpu.microseconds_per_request.is_some());
 
     config.server_pids = vec![u32::MAX];
-    assert!(matches!(
-        run(&config, CancellationToken::new()).await,
-        Err(RunError::Cpu(_))
-    ));
+    assert!(matches!(run(&config, CancellationToken::new()).await, Err(RunError::Cpu(_))));
 }
 
 #[tokio::test]
@@ -241,13 +196,7 @@ async fn cancelling_reports_what_was_done() {
 async fn numbers_that_make_no_run_are_refused() {
     let mut config = config(Url::parse("http://127.0.0.1:1/").unwrap(), Protocol::H1, Trust::System);
     config.streams = 2;
-    assert!(matches!(
-        run(&config, CancellationToken::new()).await,
-        Err(RunError::Usage(_))
-    ));
+    assert!(matches!(run(&config, CancellationToken::new()).await, Err(RunError::Usage(_))));
     config.streams = 0;
-    assert!(matches!(
-        run(&config, CancellationToken::new()).await,
-        Err(RunError::Usage(_))
-    ));
+    assert!(matches!(run(&config, CancellationToken::new()).await, Err(RunError::Usage(_))));
 }

@@ -37,18 +37,11 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn ok(body: impl Into<Bytes>) -> Self {
-        Self {
-            status: 200,
-            body: body.into(),
-            ..Self::default()
-        }
+        Self { status: 200, body: body.into(), ..Self::default() }
     }
 
     pub(crate) fn status(status: u16) -> Self {
-        Self {
-            status,
-            ..Self::default()
-        }
+        Self { status, ..Self::default() }
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
@@ -57,9 +50,7 @@ impl Reply {
     }
 
     fn head(&self) -> http::response::Builder {
-        let mut head = Response::builder()
-            .status(self.status)
-            .header("content-length", self.body.len());
+        let mut head = Response::builder().status(self.status).header("content-length", self.body.len());
         for (name, value) in &self.headers {
             head = head.header(*name, value);
         }
@@ -89,11 +80,7 @@ impl Certificate {
     pub(crate) fn new() -> Self {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "video.test".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).unwrap();
-        Self {
-            pem: made.cert.pem(),
-            der: made.cert.der().clone(),
-            key: made.signing_key.serialize_der(),
-        }
+        Self { pem: made.cert.pem(), der: made.cert.der().clone(), key: made.signing_key.serialize_der() }
     }
 
     pub(crate) fn write(&self, directory: &Path) -> Trust {
@@ -175,13 +162,7 @@ impl Server {
 
     fn new(address: SocketAddr, scheme: &'static str) -> Self {
         let cancel = CancellationToken::new();
-        Self {
-            address,
-            scheme,
-            connections: Arc::default(),
-            cancel,
-            task: None,
-        }
+        Self { address, scheme, connections: Arc::default(), cancel, task: None }
     }
 
     pub(crate) fn url(&self, path: &str) -> Url {
@@ -222,9 +203,7 @@ where
         }
     });
     // A client that goes away is no concern of the server.
-    let _ = Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
 fn body(reply: &Reply) -> BoxBody<Bytes, io::Error> {
@@ -274,16 +253,6 @@ async fn serve_h3(incoming: quinn::Incoming, handler: Handler) {
 /// A client's configuration with short waits.
 pub(crate) fn client(protocol: Protocol, trust: Trust) -> weir_load::client::Config {
     let wait = Duration::from_secs(10);
-    let timeouts = Timeouts {
-        connect: wait,
-        head: wait,
-        body_idle: wait,
-        total: wait,
-    };
-    weir_load::client::Config {
-        protocol,
-        trust,
-        connect: None,
-        timeouts,
-    }
+    let timeouts = Timeouts { connect: wait, head: wait, body_idle: wait, total: wait };
+    weir_load::client::Config { protocol, trust, connect: None, timeouts }
 }

@@ -24,11 +24,7 @@ pub(crate) const SECONDS: f64 = 0.4;
 
 /// The number in `seg7.m4s`.
 pub(crate) fn number(path: &str) -> u32 {
-    path.rsplit_once("seg")
-        .and_then(|(_, rest)| rest.split('.').next())
-        .unwrap()
-        .parse()
-        .unwrap()
+    path.rsplit_once("seg").and_then(|(_, rest)| rest.split('.').next()).unwrap().parse().unwrap()
 }
 
 pub(crate) fn fmp4(number: u32) -> Vec<u8> {
@@ -41,9 +37,7 @@ pub(crate) fn film(path: &str) -> Reply {
         "master.m3u8" => Reply::ok(MASTER),
         "index.m3u8" => Reply::ok(playlist(MAP, 0, 10, SECONDS, |n| format!("seg{n}.m4s"), true)),
         "init.mp4" => Reply::ok(init()),
-        _ => Reply::ok(fmp4(number(path)))
-            .header("cache-status", "edge; hit")
-            .header("weir-record", "r1"),
+        _ => Reply::ok(fmp4(number(path))).header("cache-status", "edge; hit").header("weir-record", "r1"),
     }
 }
 
@@ -87,16 +81,11 @@ async fn a_film_is_read_whole_over_every_protocol() {
         let (summary, events) = watch(config).await;
         assert!(summary.is_clean(), "{summary:?}");
         assert_eq!(summary.outcome, Outcome::Completed);
-        assert_eq!(
-            (summary.segments, summary.playlists, summary.versions[version]),
-            (10, 2, 10)
-        );
+        assert_eq!((summary.segments, summary.playlists, summary.versions[version]), (10, 2, 10));
         assert_eq!(summary.relays[&server.address.to_string()].bytes, summary.bytes);
         assert_eq!(sequences(&events), (0..10).collect::<Vec<_>>());
         assert_eq!(server.connections(), 1, "one connection serves the whole viewing");
-        let Some(Event::Segment(last)) = events.last() else {
-            panic!("{events:?}")
-        };
+        let Some(Event::Segment(last)) = events.last() else { panic!("{events:?}") };
         assert_eq!((last.fetched.version, last.bandwidth), (version, Some(2_000_000)));
         assert!(last.fetched.url.ends_with("/film/hi/seg9.m4s"), "{last:?}");
         assert_eq!(last.fetched.cache_status.as_deref(), Some("edge; hit"));
@@ -107,20 +96,14 @@ async fn a_film_is_read_whole_over_every_protocol() {
 #[tokio::test]
 async fn choices_of_rendition() {
     let server = Server::tcp(None, at_once(film)).await;
-    for (choice, first, last) in [
-        (Choice::Lowest, "lo", "lo"),
-        (Choice::Highest, "hi", "hi"),
-        (Choice::Adaptive, "lo", "hi"),
-    ] {
+    for (choice, first, last) in
+        [(Choice::Lowest, "lo", "lo"), (Choice::Highest, "hi", "hi"), (Choice::Adaptive, "lo", "hi")]
+    {
         let mut config = config(&server, "/master.m3u8");
         config.choice = choice;
         let (summary, events) = watch(config).await;
         assert!(summary.is_clean(), "{summary:?}");
-        assert_eq!(
-            sequences(&events),
-            (0..10).collect::<Vec<_>>(),
-            "a switch neither repeats nor skips"
-        );
+        assert_eq!(sequences(&events), (0..10).collect::<Vec<_>>(), "a switch neither repeats nor skips");
         let of = |event: &Event| match event {
             Event::Segment(segment) => segment.fetched.url.rsplit('/').nth(1).map(str::to_owned),
             _ => None,
@@ -149,17 +132,10 @@ async fn a_film_in_real_time_takes_its_time_and_stalls_when_fed_late() {
     assert!(begun.elapsed() >= Duration::from_secs_f64(10.0 * SECONDS + summary.stall_seconds));
     assert_eq!(summary.outcome, Outcome::Completed);
     assert!((summary.played_seconds - 10.0 * SECONDS).abs() < 0.01, "{summary:?}");
-    assert!(
-        summary.startup_seconds.is_some_and(|seconds| seconds < 1.0),
-        "{summary:?}"
-    );
+    assert!(summary.startup_seconds.is_some_and(|seconds| seconds < 1.0), "{summary:?}");
     // The buffer holds at most 0.3 s and one segment when the late one is asked for.
     assert!(summary.stalls >= 1 && summary.stall_seconds >= 0.15, "{summary:?}");
-    assert!(
-        events
-            .iter()
-            .any(|event| matches!(event, Event::Stall { seconds } if *seconds >= 0.15))
-    );
+    assert!(events.iter().any(|event| matches!(event, Event::Stall { seconds } if *seconds >= 0.15)));
 }
 
 /// A channel of which each load of the playlist shows one segment more, up to `end`.
@@ -167,14 +143,7 @@ pub(crate) fn channel(loads: Arc<AtomicU64>, end: u64) -> Handler {
     at_once(move |path| match path {
         "/live/index.m3u8" => {
             let newest = (6 + loads.fetch_add(1, Ordering::Relaxed)).min(end);
-            Reply::ok(playlist(
-                MAP,
-                newest - 5,
-                newest,
-                SECONDS,
-                |n| format!("seg{n}.m4s"),
-                newest == end,
-            ))
+            Reply::ok(playlist(MAP, newest - 5, newest, SECONDS, |n| format!("seg{n}.m4s"), newest == end))
         }
         "/live/init.mp4" => Reply::ok(init()),
         segment => Reply::ok(fmp4(number(segment))),
@@ -190,10 +159,7 @@ async fn a_channel_is_followed_to_its_end() {
     // The first playlist lists 1 to 5; three target durations of 1 s are more than it has.
     assert_eq!(sequences(&events), (1..9).collect::<Vec<_>>());
     assert_eq!(summary.playlists, 4);
-    assert!(
-        summary.seconds >= 3.0,
-        "a changed playlist is loaded no sooner than a target duration later"
-    );
+    assert!(summary.seconds >= 3.0, "a changed playlist is loaded no sooner than a target duration later");
 }
 
 #[tokio::test]
@@ -204,10 +170,7 @@ async fn transport_streams_and_byte_ranges() {
         let mut text = "#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-TARGETDURATION:1\n".to_owned();
         for index in 0..3 {
             let offset = index * 188 * u32::from(PACKETS) + u32::from(broken && index == 1) * 188;
-            text += &format!(
-                "#EXTINF:0.4,\n#EXT-X-BYTERANGE:{}@{offset}\nall.ts\n",
-                188 * u32::from(PACKETS)
-            );
+            text += &format!("#EXTINF:0.4,\n#EXT-X-BYTERANGE:{}@{offset}\nall.ts\n", 188 * u32::from(PACKETS));
         }
         text + "#EXT-X-ENDLIST\n"
     };
@@ -222,22 +185,13 @@ async fn transport_streams_and_byte_ranges() {
                 let mut whole = transport_stream(0, 3 * PACKETS);
                 // A packet of the last third is lost on the way.
                 whole[188 * 9 + 3] = 0x10 | 0x0f;
-                let (begin, end) = range
-                    .as_deref()
-                    .unwrap()
-                    .strip_prefix("bytes=")
-                    .unwrap()
-                    .split_once('-')
-                    .unwrap();
+                let (begin, end) = range.as_deref().unwrap().strip_prefix("bytes=").unwrap().split_once('-').unwrap();
                 let (begin, end): (usize, usize) = (begin.parse().unwrap(), end.parse().unwrap());
                 // Once everything, as a server may that knows no ranges.
                 if begin == 0 {
                     Reply::ok(whole)
                 } else {
-                    Reply {
-                        status: 206,
-                        ..Reply::ok(whole[begin..=end].to_vec())
-                    }
+                    Reply { status: 206, ..Reply::ok(whole[begin..=end].to_vec()) }
                 }
             })
         }),

@@ -13,13 +13,7 @@ use crate::viewer::{FRAMES, MAP, SECONDS, channel, config, film, fmp4, number, s
 
 #[tokio::test]
 async fn a_failing_host_is_left_in_the_middle_without_losing_a_segment() {
-    let dying = at_once(|path| {
-        if path.contains("seg") && number(path) >= 4 {
-            Reply::status(503)
-        } else {
-            film(path)
-        }
-    });
+    let dying = at_once(|path| if path.contains("seg") && number(path) >= 4 { Reply::status(503) } else { film(path) });
     let (first, second) = (Server::tcp(None, dying).await, Server::tcp(None, at_once(film)).await);
     let mut config = config(&first, "/film/master.m3u8");
     config.alternatives = vec![second.url("/")];
@@ -30,11 +24,7 @@ async fn a_failing_host_is_left_in_the_middle_without_losing_a_segment() {
     let (from, to) = (first.address.to_string(), second.address.to_string());
     assert_eq!((summary.relays[&from].segments, summary.relays[&to].segments), (4, 6));
     assert_eq!(summary.relays[&from].failures, 1);
-    assert!(events.contains(&Event::Failover {
-        from,
-        to,
-        class: "status-503".to_owned()
-    }));
+    assert!(events.contains(&Event::Failover { from, to, class: "status-503".to_owned() }));
 }
 
 #[tokio::test]
@@ -71,31 +61,17 @@ async fn with_one_host_a_resource_is_asked_again_and_then_given_up() {
         None,
         at_once(move |path| {
             let is_bad = path.ends_with("seg2.m4s") && count.fetch_add(1, Ordering::Relaxed) < 2;
-            if is_bad || path.ends_with("seg7.m4s") {
-                Reply::status(404)
-            } else {
-                film(path)
-            }
+            if is_bad || path.ends_with("seg7.m4s") { Reply::status(404) } else { film(path) }
         }),
     )
     .await;
     let mut config = config(&server, "/lo/index.m3u8");
     config.attempts = 3;
     let (summary, events) = watch(config).await;
-    assert!(
-        matches!(&summary.outcome, Outcome::Failed { reason } if reason.contains("seg7")),
-        "{summary:?}"
-    );
+    assert!(matches!(&summary.outcome, Outcome::Failed { reason } if reason.contains("seg7")), "{summary:?}");
     assert!(!summary.is_clean());
     assert_eq!(sequences(&events), (0..7).collect::<Vec<_>>());
-    assert_eq!(
-        (
-            summary.errors["status-404"],
-            summary.failovers,
-            asked.load(Ordering::Relaxed)
-        ),
-        (5, 0, 3)
-    );
+    assert_eq!((summary.errors["status-404"], summary.failovers, asked.load(Ordering::Relaxed)), (5, 0, 3));
 }
 
 #[tokio::test]
@@ -132,14 +108,7 @@ async fn a_playlist_that_goes_back_is_reported_and_not_followed() {
             "/index.m3u8" => {
                 let (first, ended) =
                     [(5, false), (3, false), (6, true)][loads.fetch_add(1, Ordering::Relaxed) as usize];
-                Reply::ok(playlist(
-                    MAP,
-                    first,
-                    first + 3,
-                    SECONDS,
-                    |n| format!("seg{n}.m4s"),
-                    ended,
-                ))
+                Reply::ok(playlist(MAP, first, first + 3, SECONDS, |n| format!("seg{n}.m4s"), ended))
             }
             _ => film(path),
         }),
@@ -155,9 +124,6 @@ async fn a_playlist_that_goes_back_is_reported_and_not_followed() {
 async fn what_is_no_playlist_fails_with_a_reason() {
     let server = Server::tcp(None, at_once(|_| Reply::ok("<html>"))).await;
     let (summary, _) = watch(config(&server, "/master.m3u8")).await;
-    assert!(
-        matches!(&summary.outcome, Outcome::Failed { reason } if reason.contains("EXTM3U")),
-        "{summary:?}"
-    );
+    assert!(matches!(&summary.outcome, Outcome::Failed { reason } if reason.contains("EXTM3U")), "{summary:?}");
     assert_eq!(summary.integrity["playlist"], 1);
 }

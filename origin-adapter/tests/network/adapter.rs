@@ -25,10 +25,7 @@ struct TheOrigin(Arc<dyn Source>);
 
 impl Plan for TheOrigin {
     fn candidates(&self, _: &ResourceKey, _: u8) -> Vec<Candidate> {
-        vec![Candidate {
-            source: self.0.clone(),
-            label: "origin",
-        }]
+        vec![Candidate { source: self.0.clone(), label: "origin" }]
     }
 }
 
@@ -53,20 +50,10 @@ impl Adapter {
     }
 
     async fn run(origin: Origin, publisher: Publisher, identity: Keypair, listen: SocketAddr) -> Self {
-        let peers = PeerSide::start(QuicConfig::new(listen, identity.clone()))
-            .await
-            .unwrap();
-        let PeerSideParts {
-            side,
-            links,
-            tasks,
-            control: _,
-        } = peers;
+        let peers = PeerSide::start(QuicConfig::new(listen, identity.clone())).await.unwrap();
+        let PeerSideParts { side, links, tasks, control: _ } = peers;
         let signer = Arc::new(Signer::new(SigningKey::from_bytes(publisher.signing.secret_bytes())));
-        let config = FetchConfig {
-            max_object_bytes: 4 << 20,
-            ..FetchConfig::default()
-        };
+        let config = FetchConfig { max_object_bytes: 4 << 20, ..FetchConfig::default() };
         let signed = Signed::new(origin.clone(), signer, Clock::System, config.max_object_bytes);
         let store = Store::open(StoreConfig::default(), Arc::new(|_, _| None), Arc::new(())).unwrap();
         let watch = Watch::default();

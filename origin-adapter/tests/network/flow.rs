@@ -17,11 +17,7 @@ use weir_relay::{
 const MIB: usize = 1 << 20;
 
 async fn three(adapter: &Adapter) -> [Relay; 3] {
-    let relays = [
-        Relay::join(adapter).await,
-        Relay::join(adapter).await,
-        Relay::join(adapter).await,
-    ];
+    let relays = [Relay::join(adapter).await, Relay::join(adapter).await, Relay::join(adapter).await];
     for relay in &relays {
         relay.knows(3).await;
     }
@@ -54,10 +50,7 @@ async fn bytes_flow_through_two_relays_while_the_origin_still_sends() {
     assert!(soon("the body", read(&served.entry)).await == Ok(body));
     assert_eq!(adapter.origin.requests(&path), 1);
     assert_eq!((c.seen.filled("peer"), c.seen.asked("adapter")), (MIB as u64, 0));
-    assert_eq!(
-        (a.seen.filled("adapter"), a.seen.asked("peer"), b.seen.asked("adapter")),
-        (MIB as u64, 0, 0)
-    );
+    assert_eq!((a.seen.filled("adapter"), a.seen.asked("peer"), b.seen.asked("adapter")), (MIB as u64, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,10 +77,7 @@ async fn many_viewers_at_many_relays_cost_one_upstream_request_and_one_transfer(
         }
     }
     for relay in &relays {
-        until("a fill at each relay", || {
-            relay.seen.filled("peer") + relay.seen.filled("adapter") > 0
-        })
-        .await;
+        until("a fill at each relay", || relay.seen.filled("peer") + relay.seen.filled("adapter") > 0).await;
     }
     gate.send_replace(MIB);
     while let Some(got) = soon("every viewer", viewers.join_next()).await {
@@ -109,9 +99,7 @@ async fn bodies_around_a_group_arrive_and_are_held() {
             let path = owned_by(&adapter, &format!("l{length}{announced}"), &ids(&[&a, &b, &c]));
             let body = bytes(length, 5);
             let page = Page::new(body.clone());
-            adapter
-                .origin
-                .put(&path, if announced { page } else { page.unannounced() });
+            adapter.origin.put(&path, if announced { page } else { page.unannounced() });
             for relay in [&c, &b, &a] {
                 assert!(relay.body(&path).await.as_ref() == Ok(&body), "{length} {announced}");
             }
@@ -132,10 +120,7 @@ async fn what_is_missing_is_signed_too() {
     assert_eq!(served.entry.head.status, StatusCode::NOT_FOUND);
     assert_eq!(read(&served.entry).await, Ok("nothing here".into()));
     idle(&[&c.fetch]).await;
-    assert!(matches!(
-        served.entry.head.evidence,
-        Evidence::Head(_) | Evidence::Record(_)
-    ));
+    assert!(matches!(served.entry.head.evidence, Evidence::Head(_) | Evidence::Record(_)));
     assert_eq!(c.try_get(&path).await.unwrap().how, How::Hit);
     assert_eq!(adapter.origin.requests(&path), 1);
 }
@@ -145,22 +130,15 @@ async fn an_unchanged_playlist_is_renewed_without_its_bytes() {
     let adapter = Adapter::start(Origin::default(), 1).await;
     let relay = Relay::join(&adapter).await;
     let text = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:4,\na.ts\n";
-    for (path, page) in [
-        ("/tagged.m3u8", Page::new(text).etag("\"1\"")),
-        ("/plain.m3u8", Page::new(text)),
-    ] {
+    for (path, page) in [("/tagged.m3u8", Page::new(text).etag("\"1\"")), ("/plain.m3u8", Page::new(text))] {
         adapter.origin.put(path, page);
         let first = relay.try_get(path).await.unwrap();
         assert_eq!(read(&first.entry).await, Ok(text.into()));
         let filled = relay.seen.filled("adapter");
         idle(&[&adapter.fetch, &relay.fetch]).await;
         // The adapter looks again, then the relay.
-        soon("the adapter's look", adapter.fetch.refresh(&adapter.key(path)))
-            .await
-            .unwrap();
-        let again = soon("the relay's look", relay.fetch.refresh(&relay.key(path)))
-            .await
-            .unwrap();
+        soon("the adapter's look", adapter.fetch.refresh(&adapter.key(path))).await.unwrap();
+        let again = soon("the relay's look", relay.fetch.refresh(&relay.key(path))).await.unwrap();
         assert_eq!(again.how, How::Revalidated);
         assert_eq!(again.entry.head.generation, first.entry.head.generation);
         assert!(again.entry.head.freshness.created.0 >= first.entry.head.freshness.created.0);

@@ -22,23 +22,13 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(seed: u8) -> Self {
-        Self {
-            root: RootKey::from_bytes(&[seed; 32]),
-            signing: SigningKey::from_bytes(&[seed ^ 0xff; 32]),
-        }
+        Self { root: RootKey::from_bytes(&[seed; 32]), signing: SigningKey::from_bytes(&[seed ^ 0xff; 32]) }
     }
 
     pub(crate) fn list_of(&self, keys: &[&SigningKey], issued: UnixMillis) -> Vec<u8> {
         let (from, to) = (issued.minus_ms(HOUR_MS), issued.plus_ms(HOUR_MS));
         let keys = keys.iter().map(|key| KeyEntry::new(key, from, to)).collect();
-        SigningKeyList {
-            publisher: self.root.publisher_id(),
-            issued,
-            expires: to,
-            keys,
-        }
-        .sign(&self.root)
-        .unwrap()
+        SigningKeyList { publisher: self.root.publisher_id(), issued, expires: to, keys }.sign(&self.root).unwrap()
     }
 
     pub(crate) fn list(&self) -> Vec<u8> {
@@ -73,9 +63,7 @@ async fn a_key_list_of_another_root_or_an_older_one_changes_nothing() {
     let relay = Relay::join(&adapter).await;
     let before = relay.network.ring().issued();
     let forged = Publisher::new(9).list();
-    let older = adapter
-        .publisher
-        .list_of(&[&SigningKey::from_bytes(&[5; 32])], before.minus_ms(1));
+    let older = adapter.publisher.list_of(&[&SigningKey::from_bytes(&[5; 32])], before.minus_ms(1));
     for list in [forged, older] {
         assert!(!relay.network.offer_keys(&list, Clock::System.now()));
     }

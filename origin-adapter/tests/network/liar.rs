@@ -51,15 +51,9 @@ impl Liar {
     pub(crate) async fn join(adapter: &Adapter) -> Self {
         let keypair = Keypair::generate_ed25519();
         let id = RelayId::from_public_key(&keypair.public());
-        let Parts {
-            socket,
-            transport,
-            dialer,
-            mut inbound,
-        } = Socket::bind(QuicConfig::new("127.0.0.1:0".parse().unwrap(), keypair)).unwrap();
-        let link = soon("a link", dialer.connect(adapter.address, *adapter.relay.peer_id()))
-            .await
-            .unwrap();
+        let Parts { socket, transport, dialer, mut inbound } =
+            Socket::bind(QuicConfig::new("127.0.0.1:0".parse().unwrap(), keypair)).unwrap();
+        let link = soon("a link", dialer.connect(adapter.address, *adapter.relay.peer_id())).await.unwrap();
         let mut serving = JoinSet::new();
         let connection = link.conn.clone();
         serving.spawn(async move { control(connection.open_bi().await.unwrap()).await });
@@ -71,15 +65,7 @@ impl Liar {
                 connections.spawn(connection_of(link.conn, Arc::clone(&told), Arc::clone(&heard)));
             }
         });
-        Self {
-            id,
-            adapter: link.conn,
-            dialer,
-            asked,
-            acts,
-            _serving: serving,
-            _socket: (socket, transport),
-        }
+        Self { id, adapter: link.conn, dialer, asked, acts, _serving: serving, _socket: (socket, transport) }
     }
 
     /// From now on it answers so.
@@ -101,9 +87,7 @@ impl Liar {
 impl Liar {
     /// A second connection to the adapter from the same socket, with a control stream of its own.
     pub(crate) async fn join_again(&self, adapter: &Adapter) -> (quinn::Connection, JoinSet<()>) {
-        let link = soon("a link", self.dialer.connect(adapter.address, *adapter.relay.peer_id()))
-            .await
-            .unwrap();
+        let link = soon("a link", self.dialer.connect(adapter.address, *adapter.relay.peer_id())).await.unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(control(link.conn.open_bi().await.unwrap()));
         (link.conn, tasks)
@@ -111,8 +95,7 @@ impl Liar {
 
     /// Closes its first connection to the adapter.
     pub(crate) fn leave(&self) {
-        self.adapter
-            .close(quinn::VarInt::from_u32(9), b"the former process is gone");
+        self.adapter.close(quinn::VarInt::from_u32(9), b"the former process is gone");
     }
 
     /// What a relay answers.
@@ -184,14 +167,8 @@ pub(crate) async fn ask(connection: &quinn::Connection, request: &Request) -> Ve
 
 /// Says Hello and listens until the other side goes.
 pub(crate) async fn control((mut send, mut receive): (quinn::SendStream, quinn::RecvStream)) {
-    let hello = Hello {
-        version: VERSION,
-        features: Vec::new(),
-        agent: "liar".into(),
-    };
-    send.write_chunk(ControlFrame::Hello(hello).encode().unwrap())
-        .await
-        .unwrap();
+    let hello = Hello { version: VERSION, features: Vec::new(), agent: "liar".into() };
+    send.write_chunk(ControlFrame::Hello(hello).encode().unwrap()).await.unwrap();
     while let Ok(Some(_)) = receive.read_chunk(1 << 16, true).await {}
 }
 

@@ -44,11 +44,7 @@ struct Expected {
 }
 
 fn gives(verified: usize, why: &'static str) -> Expected {
-    Expected {
-        verified,
-        why,
-        within: PLAYER_PATIENCE,
-    }
+    Expected { verified, why, within: PLAYER_PATIENCE }
 }
 
 impl Scene {
@@ -62,26 +58,14 @@ impl Scene {
         let relay = Relay::with(&adapter, setup).await;
         relay.knows(2).await;
         let path = owned_by(&adapter, "a", &[liar.id, relay.id]);
-        Self {
-            adapter,
-            liar,
-            relay,
-            path,
-            body: bytes(LENGTH, 1),
-            truth: Vec::new(),
-        }
+        Self { adapter, liar, relay, path, body: bytes(LENGTH, 1), truth: Vec::new() }
     }
 
     /// The liar has learned the object as a whole.
     async fn whole() -> Self {
         let mut scene = Self::start().await;
         scene.adapter.origin.put(&scene.path, Page::new(scene.body.clone()));
-        let served = scene
-            .adapter
-            .fetch
-            .get(&scene.adapter.key(&scene.path), 0)
-            .await
-            .unwrap();
+        let served = scene.adapter.fetch.get(&scene.adapter.key(&scene.path), 0).await.unwrap();
         read(&served.entry).await.unwrap();
         until("no fill", || scene.adapter.fetch.fills() == 0).await;
         scene.truth = scene.liar.learn(&scene.adapter.key(&scene.path)).await;
@@ -115,11 +99,7 @@ impl Scene {
 
     /// Index and payload of the n-th frame with body bytes, and the body bytes before it.
     fn payload(&self, n: usize) -> (usize, Bytes, usize) {
-        let mut with = self
-            .truth
-            .iter()
-            .enumerate()
-            .filter_map(|(at, frame)| Some((at, frame.payload()?.clone())));
+        let mut with = self.truth.iter().enumerate().filter_map(|(at, frame)| Some((at, frame.payload()?.clone())));
         let before = with.by_ref().take(n).map(|(_, payload)| payload.len()).sum();
         let (at, payload) = with.next().unwrap();
         (at, payload, before)
@@ -133,20 +113,10 @@ impl Scene {
 
     /// The liar acts so, and nobody is worse off.
     async fn survives(self, acts: Vec<Act>, expected: Expected) {
-        let Self {
-            adapter,
-            liar,
-            relay,
-            path,
-            body,
-            ..
-        } = self;
+        let Self { adapter, liar, relay, path, body, .. } = self;
         liar.will(acts);
         let started = Instant::now();
-        assert!(
-            relay.body(&path).await.as_ref() == Ok(&body),
-            "the viewer got other bytes"
-        );
+        assert!(relay.body(&path).await.as_ref() == Ok(&body), "the viewer got other bytes");
         assert!(started.elapsed() < expected.within, "took {:?}", started.elapsed());
         assert_eq!(liar.asked().len(), 1);
         match expected.verified {
@@ -156,11 +126,7 @@ impl Scene {
         let rest = (LENGTH - expected.verified) as u64;
         let more = (expected.verified % GROUP_SIZE) as u64;
         assert_eq!(relay.seen.filled("peer"), expected.verified as u64);
-        assert_eq!(
-            relay.seen.filled("adapter"),
-            rest + more,
-            "from the byte on, or from its group's start"
-        );
+        assert_eq!(relay.seen.filled("adapter"), rest + more, "from the byte on, or from its group's start");
         assert_eq!(adapter.origin.requests(&path), 1);
 
         // It is marked: the next object that it owns comes from the adapter at once.
@@ -172,26 +138,15 @@ impl Scene {
         // What was put together from two sources is passed on whole, tree and all.
         let passed = soon("the relay's answer", liar.ask(&relay, &Request::get(&relay.key(&path)))).await;
         assert!(matches!(passed[0], ReplyFrame::Whole { .. }), "{:?}", passed[0]);
-        let leaves: Vec<u8> = passed
-            .iter()
-            .filter_map(ReplyFrame::payload)
-            .flatten()
-            .copied()
-            .collect();
+        let leaves: Vec<u8> = passed.iter().filter_map(ReplyFrame::payload).flatten().copied().collect();
         assert!(leaves == body, "the relay cannot pass on what it put together");
-        let parents = passed
-            .iter()
-            .filter(|frame| matches!(frame, ReplyFrame::Parent(_)))
-            .count();
+        let parents = passed.iter().filter(|frame| matches!(frame, ReplyFrame::Parent(_))).count();
         assert_eq!(parents, LENGTH.div_ceil(GROUP_SIZE) - 1);
     }
 }
 
 fn refused() -> ReplyFrame {
-    ReplyFrame::Refused {
-        reason: RefusalReason::Overloaded,
-        detail: String::new(),
-    }
+    ReplyFrame::Refused { reason: RefusalReason::Overloaded, detail: String::new() }
 }
 
 fn flipped(bytes: &Bytes) -> Bytes {
@@ -214,10 +169,7 @@ async fn an_owner_that_tells_the_truth_is_enough() {
     let scene = Scene::whole().await;
     scene.liar.will(scene.acts());
     assert!(scene.relay.body(&scene.path).await == Ok(scene.body));
-    assert_eq!(
-        (scene.relay.seen.filled("peer"), scene.relay.seen.asked("adapter")),
-        (LENGTH as u64, 0)
-    );
+    assert_eq!((scene.relay.seen.filled("peer"), scene.relay.seen.asked("adapter")), (LENGTH as u64, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -243,9 +195,7 @@ async fn a_wrong_parent_is_noticed_before_its_leaves() {
     let scene = Scene::whole().await;
     let (leaf, _, before) = scene.payload(8);
     let at = leaf - 1;
-    let ReplyFrame::Parent(mut pair) = scene.truth[at] else {
-        panic!("the ninth leaf has a parent before it")
-    };
+    let ReplyFrame::Parent(mut pair) = scene.truth[at] else { panic!("the ninth leaf has a parent before it") };
     pair[40] ^= 0x80;
     let mut acts = scene.acts();
     acts[at] = Act::Frame(ReplyFrame::Parent(pair));
@@ -270,23 +220,11 @@ async fn leaves_in_another_order_or_of_another_length_are_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_beyond_their_bounds_are_not_even_read() {
-    for (length, kind) in [
-        (GROUP_SIZE as u32 + 2, LEAF),
-        (MAX_REPLY_FRAME as u32 + 1, LEAF),
-        (u32::MAX, HEAD),
-        (9, 99),
-    ] {
+    for (length, kind) in [(GROUP_SIZE as u32 + 2, LEAF), (MAX_REPLY_FRAME as u32 + 1, LEAF), (u32::MAX, HEAD), (9, 99)]
+    {
         let scene = Scene::whole().await;
         let (acts, before) = scene.until(3, [raw(length, kind, &[0; 100]), Act::Silence]);
-        scene
-            .survives(
-                acts,
-                Expected {
-                    within: Duration::from_millis(900),
-                    ..gives(before, "corrupt")
-                },
-            )
-            .await;
+        scene.survives(acts, Expected { within: Duration::from_millis(900), ..gives(before, "corrupt") }).await;
     }
 }
 
@@ -297,10 +235,7 @@ async fn bytes_after_the_end_are_ignored() {
     acts.extend([Act::Frame(ReplyFrame::Leaf(bytes(GROUP_SIZE, 9))), Act::Flood]);
     scene.liar.will(acts);
     assert!(scene.relay.body(&scene.path).await == Ok(scene.body));
-    assert_eq!(
-        (scene.relay.seen.filled("peer"), scene.relay.seen.asked("adapter")),
-        (LENGTH as u64, 0)
-    );
+    assert_eq!((scene.relay.seen.filled("peer"), scene.relay.seen.asked("adapter")), (LENGTH as u64, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -369,10 +304,7 @@ async fn a_wrong_byte_in_a_chunk_stops_at_its_chunk() {
             panic!("chunks carry a growing body")
         };
         let mut acts = scene.acts();
-        acts[at] = Act::Frame(ReplyFrame::Chunk {
-            signature,
-            payload: flipped(&payload),
-        });
+        acts[at] = Act::Frame(ReplyFrame::Chunk { signature, payload: flipped(&payload) });
         scene.survives(acts, gives(before, "corrupt")).await;
     }
 }
@@ -422,9 +354,7 @@ async fn a_record_of_another_resource_is_refused() {
     let scene = Scene::whole().await;
     scene.adapter.origin.put("/other.ts", Page::new(bytes(50_000, 7)));
     let other = scene.adapter.key("/other.ts");
-    read(&scene.adapter.fetch.get(&other, 0).await.unwrap().entry)
-        .await
-        .unwrap();
+    read(&scene.adapter.fetch.get(&other, 0).await.unwrap().entry).await.unwrap();
     until("no fill", || scene.adapter.fetch.fills() == 0).await;
     let acts = scene.liar.learn(&other).await.into_iter().map(Act::Frame).collect();
     scene.survives(acts, gives(0, "corrupt")).await;
@@ -438,30 +368,17 @@ async fn an_answer_that_starts_in_the_middle_is_refused() {
     scene.survives(acts, gives(0, "corrupt")).await;
 
     let scene = Scene::whole().await;
-    let ReplyFrame::Whole { record, age_ms, .. } = scene.truth[0].clone() else {
-        panic!("a whole object")
-    };
+    let ReplyFrame::Whole { record, age_ms, .. } = scene.truth[0].clone() else { panic!("a whole object") };
     let mut acts = scene.acts();
-    acts[0] = Act::Frame(ReplyFrame::Whole {
-        record,
-        age_ms,
-        offset: GROUP_SIZE as u64,
-    });
+    acts[0] = Act::Frame(ReplyFrame::Whole { record, age_ms, offset: GROUP_SIZE as u64 });
     scene.survives(acts, gives(0, "corrupt")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn not_modified_to_somebody_who_holds_nothing_is_refused() {
     let scene = Scene::whole().await;
-    let ReplyFrame::Whole { record, age_ms, .. } = scene.truth[0].clone() else {
-        panic!("a whole object")
-    };
-    scene
-        .survives(
-            vec![Act::Frame(ReplyFrame::NotModified { record, age_ms })],
-            gives(0, "corrupt"),
-        )
-        .await;
+    let ReplyFrame::Whole { record, age_ms, .. } = scene.truth[0].clone() else { panic!("a whole object") };
+    scene.survives(vec![Act::Frame(ReplyFrame::NotModified { record, age_ms })], gives(0, "corrupt")).await;
 }
 
 fn live(sequence: u64) -> String {
@@ -494,28 +411,16 @@ async fn a_playlist_older_than_the_one_held_is_refused() {
     assert_eq!(scene.relay.body(&path).await, Ok(live(8).into()));
 
     scene.liar.will(old.into_iter().map(Act::Frame).collect());
-    let served = soon("a refresh", scene.relay.fetch.refresh(&scene.relay.key(&path)))
-        .await
-        .unwrap();
+    let served = soon("a refresh", scene.relay.fetch.refresh(&scene.relay.key(&path))).await.unwrap();
     assert_eq!(read(&served.entry).await, Ok(live(8).into()));
-    assert_eq!(
-        (
-            scene.liar.asked().len(),
-            scene.relay.seen.answered("peer", "bad_response")
-        ),
-        (2, 1)
-    );
+    assert_eq!((scene.liar.asked().len(), scene.relay.seen.answered("peer", "bad_response")), (2, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replayed_playlist_is_refused_however_young_it_claims_to_be() {
     // The viewer's relay lives a minute later than the rest.
     let clock = Clock::Manual(Arc::new(AtomicU64::new(Clock::System.now().0 + 60_000)));
-    let scene = Scene::with(Setup {
-        clock,
-        ..Setup::default()
-    })
-    .await;
+    let scene = Scene::with(Setup { clock, ..Setup::default() }).await;
     let path = playlist(&scene);
     scene.adapter.origin.put(&path, Page::new(live(7)));
     let old = scene.liar.learn(&scene.adapter.key(&path)).await;
@@ -527,11 +432,5 @@ async fn a_replayed_playlist_is_refused_however_young_it_claims_to_be() {
     until("no fill", || scene.adapter.fetch.fills() == 0).await;
     scene.liar.will(old.into_iter().map(Act::Frame).collect());
     assert_eq!(scene.relay.body(&path).await, Ok(live(30).into()));
-    assert_eq!(
-        (
-            scene.liar.asked().len(),
-            scene.relay.seen.answered("peer", "bad_response")
-        ),
-        (1, 1)
-    );
+    assert_eq!((scene.liar.asked().len(), scene.relay.seen.answered("peer", "bad_response")), (1, 1));
 }

@@ -49,47 +49,16 @@ async fn bad_requests_are_refused_one_by_one() {
     let unknown = Request::get(&Adapter::start(Origin::default(), 2).await.key("/x.ts"));
     let cases = [
         (unknown, RefusalReason::UnknownPublisher),
+        (Request { version: 2, ..good.clone() }, RefusalReason::VersionMismatch),
+        (Request { hops: 9, ..good.clone() }, RefusalReason::LoopDetected),
+        (Request { path_and_query: "/../etc/passwd".into(), ..good.clone() }, RefusalReason::BadRequest),
+        (Request { path_and_query: "no-slash".into(), ..good.clone() }, RefusalReason::BadRequest),
         (
-            Request {
-                version: 2,
-                ..good.clone()
-            },
-            RefusalReason::VersionMismatch,
-        ),
-        (
-            Request {
-                hops: 9,
-                ..good.clone()
-            },
-            RefusalReason::LoopDetected,
-        ),
-        (
-            Request {
-                path_and_query: "/../etc/passwd".into(),
-                ..good.clone()
-            },
-            RefusalReason::BadRequest,
-        ),
-        (
-            Request {
-                path_and_query: "no-slash".into(),
-                ..good.clone()
-            },
-            RefusalReason::BadRequest,
-        ),
-        (
-            Request {
-                generation: Some(weir_protocol::ids::Generation(1)),
-                ..good.clone()
-            },
+            Request { generation: Some(weir_protocol::ids::Generation(1)), ..good.clone() },
             RefusalReason::GenerationGone,
         ),
         (
-            Request {
-                kind: RequestKind::Held,
-                path_and_query: "/never.ts".into(),
-                ..good.clone()
-            },
+            Request { kind: RequestKind::Held, path_and_query: "/never.ts".into(), ..good.clone() },
             RefusalReason::UpstreamFailed,
         ),
     ];
@@ -101,17 +70,9 @@ async fn bad_requests_are_refused_one_by_one() {
     assert!(relay.body("/x.ts").await.is_ok());
     for offset in [1001, u64::MAX] {
         let answer = soon("an answer", member.ask(&relay, &Request { offset, ..good.clone() })).await;
-        assert_eq!(
-            refusal(&answer),
-            Some(RefusalReason::BadRequest),
-            "{offset}: {answer:?}"
-        );
+        assert_eq!(refusal(&answer), Some(RefusalReason::BadRequest), "{offset}: {answer:?}");
     }
-    assert_eq!(
-        soon("an answer", member.ask(&relay, &good)).await.len(),
-        2,
-        "the relay still serves"
-    );
+    assert_eq!(soon("an answer", member.ask(&relay, &good)).await.len(), 2, "the relay still serves");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -124,33 +85,15 @@ async fn members_and_keys_are_believed_from_the_adapter_alone() {
     let list = Members {
         publisher: relay.network.publisher,
         epoch: u64::MAX,
-        members: vec![Member {
-            relay: intruder,
-            addresses: vec!["127.0.0.1:9".into()],
-            region: "default".into(),
-        }],
+        members: vec![Member { relay: intruder, addresses: vec!["127.0.0.1:9".into()], region: "default".into() }],
     };
-    let hello = Hello {
-        version: VERSION,
-        features: Vec::new(),
-        agent: "liar".into(),
-    };
-    let frames = [
-        ControlFrame::Hello(hello),
-        ControlFrame::Members(list),
-        ControlFrame::Ping(4),
-    ];
+    let hello = Hello { version: VERSION, features: Vec::new(), agent: "liar".into() };
+    let frames = [ControlFrame::Hello(hello), ControlFrame::Members(list), ControlFrame::Ping(4)];
     let answer = soon("the answer to a Ping", liar.control(&relay, &frames)).await;
-    assert!(
-        answer.contains(&ControlFrame::Pong(4)),
-        "the frame before the Ping was read: {answer:?}"
-    );
+    assert!(answer.contains(&ControlFrame::Pong(4)), "the frame before the Ping was read: {answer:?}");
     assert!(!relay.network.may_ask(&intruder));
     assert_eq!(relay.network.members().len(), 2);
-    assert!(
-        !answer.iter().any(|frame| matches!(frame, ControlFrame::Members(_))),
-        "a relay tells nobody who is there"
-    );
+    assert!(!answer.iter().any(|frame| matches!(frame, ControlFrame::Members(_))), "a relay tells nobody who is there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,12 +115,8 @@ async fn a_relay_that_has_not_come_to_the_adapter_gets_nothing_from_relays() {
     let outside = Relay::outside(&adapter, Setup::default()).await;
     adapter.origin.put("/x.ts", Page::new(bytes(1000, 1)));
     assert!(inside.body("/x.ts").await.is_ok());
-    outside
-        .network
-        .set_members(1, vec![(inside.id, vec![inside.address]), (outside.id, Vec::new())]);
-    let link = soon("a link", outside.links.get(inside.id, &[inside.address]))
-        .await
-        .unwrap();
+    outside.network.set_members(1, vec![(inside.id, vec![inside.address]), (outside.id, Vec::new())]);
+    let link = soon("a link", outside.links.get(inside.id, &[inside.address])).await.unwrap();
     let answer = soon("an answer", ask(&link, &Request::get(&outside.key("/x.ts")))).await;
     assert_eq!(refusal(&answer), Some(RefusalReason::NotMember));
 }
@@ -190,14 +129,8 @@ async fn a_member_that_never_reads_holds_nobody_else_up() {
     relay.knows(2).await;
     liar.will(vec![Act::Silence]);
     adapter.origin.put("/x.ts", Page::new(bytes(3 << 20, 1)));
-    let deaf = soon(
-        "deaf requests",
-        liar.ask_and_not_read(&relay, &Request::get(&relay.key("/x.ts")), 64),
-    )
-    .await;
-    let body = tokio::time::timeout(Duration::from_secs(5), relay.body("/x.ts"))
-        .await
-        .unwrap();
+    let deaf = soon("deaf requests", liar.ask_and_not_read(&relay, &Request::get(&relay.key("/x.ts")), 64)).await;
+    let body = tokio::time::timeout(Duration::from_secs(5), relay.body("/x.ts")).await.unwrap();
     assert!(body == Ok(bytes(3 << 20, 1)));
     let other = Relay::join(&adapter).await;
     until("the third", || relay.network.members().len() == 3).await;

@@ -92,40 +92,16 @@ impl Origin {
     }
 
     fn answer(&self, request: &RawRequest) -> RawResponse {
-        *self
-            .requests
-            .lock()
-            .unwrap()
-            .entry(request.path_and_query.clone())
-            .or_default() += 1;
+        *self.requests.lock().unwrap().entry(request.path_and_query.clone()).or_default() += 1;
         let missing = || Page::new("nothing here").status(404);
-        let page = self
-            .pages
-            .lock()
-            .unwrap()
-            .get(&request.path_and_query)
-            .cloned()
-            .unwrap_or_else(missing);
-        let known = request
-            .validators
-            .as_ref()
-            .and_then(|validators| validators.etag.clone());
+        let page = self.pages.lock().unwrap().get(&request.path_and_query).cloned().unwrap_or_else(missing);
+        let known = request.validators.as_ref().and_then(|validators| validators.etag.clone());
         if page.etag.is_some() && known == page.etag {
             let body = stream::empty().boxed();
-            return RawResponse {
-                status: StatusCode::NOT_MODIFIED,
-                headers: page.headers,
-                length: None,
-                body,
-            };
+            return RawResponse { status: StatusCode::NOT_MODIFIED, headers: page.headers, length: None, body };
         }
         let length = page.announced.then_some(page.body.len() as u64);
-        RawResponse {
-            status: page.status,
-            headers: page.headers.clone(),
-            length,
-            body: send(page).boxed(),
-        }
+        RawResponse { status: page.status, headers: page.headers.clone(), length, body: send(page).boxed() }
     }
 }
 

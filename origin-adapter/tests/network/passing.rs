@@ -16,10 +16,7 @@ use weir_relay::fetch::How;
 const MIB: usize = 1 << 20;
 
 async fn two(adapter: &Adapter, longest: u64) -> [Relay; 2] {
-    let setup = || Setup {
-        max_object_bytes: longest,
-        ..Setup::default()
-    };
+    let setup = || Setup { max_object_bytes: longest, ..Setup::default() };
     let relays = [Relay::with(adapter, setup()).await, Relay::with(adapter, setup()).await];
     for relay in &relays {
         relay.knows(2).await;
@@ -32,10 +29,7 @@ async fn what_may_not_be_stored_is_passed_through_an_owner_and_kept_by_nobody() 
     let adapter = Adapter::start(Origin::default(), 1).await;
     let [a, b] = two(&adapter, 64 << 20).await;
     let path = owned_by(&adapter, "p", &[a.id, b.id]);
-    adapter.origin.put(
-        &path,
-        Page::new(bytes(300_000, 1)).header(header::CACHE_CONTROL, "no-store"),
-    );
+    adapter.origin.put(&path, Page::new(bytes(300_000, 1)).header(header::CACHE_CONTROL, "no-store"));
     for times in 1..=2 {
         assert!(b.body(&path).await == Ok(bytes(300_000, 1)));
         assert_eq!(adapter.origin.requests(&path), times);
@@ -56,9 +50,7 @@ async fn a_playlist_that_may_not_be_stored_reaches_viewers_through_relays() {
             "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n".to_owned() + &"#EXTINF:4,\na.ts\n".repeat(lines);
         for relay in [&a, &b] {
             let path = format!("/{lines}.m3u8");
-            adapter
-                .origin
-                .put(&path, Page::new(text.clone()).header(header::CACHE_CONTROL, "no-store"));
+            adapter.origin.put(&path, Page::new(text.clone()).header(header::CACHE_CONTROL, "no-store"));
             assert!(relay.body(&path).await == Ok(text.clone().into()), "{lines} lines");
             assert!(relay.fetch.held(&relay.key(&path)).await.is_none());
         }
@@ -71,10 +63,7 @@ async fn a_slow_reader_of_a_private_body_holds_its_source_back() {
     let adapter = Adapter::start(Origin::default(), 1).await;
     let [a, b] = two(&adapter, 64 << 20).await;
     let path = owned_by(&adapter, "p", &[a.id, b.id]);
-    adapter.origin.put(
-        &path,
-        Page::new(bytes(LENGTH, 1)).header(header::CACHE_CONTROL, "private"),
-    );
+    adapter.origin.put(&path, Page::new(bytes(LENGTH, 1)).header(header::CACHE_CONTROL, "private"));
     let served = b.try_get(&path).await.unwrap();
     let mut reader = served.entry.body.reader(0, None);
     soon("the first byte", served.entry.body.beyond(0)).await;
@@ -88,10 +77,7 @@ async fn a_slow_reader_of_a_private_body_holds_its_source_back() {
         }
         before = now;
     }
-    assert!(
-        before < LENGTH as u64 * 3 / 4,
-        "{before} bytes were taken for a reader who reads nothing"
-    );
+    assert!(before < LENGTH as u64 * 3 / 4, "{before} bytes were taken for a reader who reads nothing");
     let mut all = 0;
     while let Some(piece) = soon("more", poll_fn(|cx| reader.poll_next(cx))).await {
         all += piece.unwrap().len();

@@ -42,11 +42,7 @@ pub(crate) struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         let quic = QuicConfig::new("127.0.0.1:0".parse().unwrap(), Keypair::generate_ed25519());
-        Self {
-            quic,
-            clock: Clock::System,
-            max_object_bytes: 64 << 20,
-        }
+        Self { quic, clock: Clock::System, max_object_bytes: 64 << 20 }
     }
 }
 
@@ -59,55 +55,24 @@ impl Relay {
     /// Likewise, set up like this.
     pub(crate) async fn with(adapter: &Adapter, setup: Setup) -> Self {
         let relay = Self::outside(adapter, setup).await;
-        soon(
-            "a link to the adapter",
-            relay.links.get(adapter.relay, &[adapter.address]),
-        )
-        .await
-        .unwrap();
-        until("this relay among the members", || {
-            relay.network.members().contains(&relay.id)
-        })
-        .await;
+        soon("a link to the adapter", relay.links.get(adapter.relay, &[adapter.address])).await.unwrap();
+        until("this relay among the members", || relay.network.members().contains(&relay.id)).await;
         relay
     }
 
     /// Knows the network's keys, but has not come to the adapter.
     pub(crate) async fn outside(adapter: &Adapter, setup: Setup) -> Self {
-        let Setup {
-            quic,
-            clock,
-            max_object_bytes,
-        } = setup;
+        let Setup { quic, clock, max_object_bytes } = setup;
         let id = RelayId::from_public_key(&quic.identity.public());
         let peers = PeerSide::start(quic).await.unwrap();
-        let PeerSideParts {
-            side,
-            links,
-            tasks,
-            control: _,
-        } = peers;
+        let PeerSideParts { side, links, tasks, control: _ } = peers;
         let networks = Arc::new(Networks::new(links.clone(), clock.clone()));
-        let network = Arc::new(Network::new(
-            id,
-            adapter.publisher.ring(),
-            adapter.relay,
-            vec![adapter.address],
-        ));
+        let network = Arc::new(Network::new(id, adapter.publisher.ring(), adapter.relay, vec![adapter.address]));
         networks.join(network.clone());
         let store = Store::open(StoreConfig::default(), Arc::new(|_, _| None), Arc::new(())).unwrap();
         let watch = Watch::default();
-        let config = FetchConfig {
-            max_object_bytes,
-            ..FetchConfig::default()
-        };
-        let fetch = Fetch::new(
-            Arc::new(store),
-            networks.clone(),
-            Arc::new(watch.clone()),
-            clock.clone(),
-            config,
-        );
+        let config = FetchConfig { max_object_bytes, ..FetchConfig::default() };
+        let fetch = Fetch::new(Arc::new(store), networks.clone(), Arc::new(watch.clone()), clock.clone(), config);
         let server = PeerServer::relay(networks, fetch.clone(), clock, Arc::new(watch.clone()));
         let cancel = CancellationToken::new();
         let serving = PeerSide::serve(tasks, server, cancel.clone());

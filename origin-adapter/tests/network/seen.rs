@@ -59,11 +59,7 @@ impl Seen {
     /// How often sources of this kind were asked, with any result.
     pub(crate) fn asked(&self, label: &str) -> u64 {
         let asked = self.asked.lock().unwrap();
-        asked
-            .iter()
-            .filter(|((of, _), _)| *of == label)
-            .map(|(_, count)| count)
-            .sum()
+        asked.iter().filter(|((of, _), _)| *of == label).map(|(_, count)| count).sum()
     }
 
     /// How often sources of this kind answered so: `ok` or the error's label.

@@ -103,13 +103,7 @@ impl SignedChunk {
         key: &SigningKey,
     ) -> Result<Self, ChunkError> {
         let length = chunk_length(payload)?;
-        let chunk = Chunk {
-            resource,
-            generation,
-            offset,
-            length,
-            blake3: blake3::hash(payload).into(),
-        };
+        let chunk = Chunk { resource, generation, offset, length, blake3: blake3::hash(payload).into() };
         let bytes = cose::sign(key.dalek(), CHUNK_CONTEXT, &cbor::to_vec(&chunk)).into();
         Ok(Self { bytes, chunk })
     }
@@ -149,9 +143,7 @@ impl UnverifiedChunk {
         cbor::check_length(&self.0, MAX_CHUNK_SIGNATURE)?;
         ring.check_expiry(now)?;
         let message = UnverifiedSign1::parse(&self.0)?;
-        let key = ring
-            .key_around(&message.kid, now)
-            .ok_or(ChunkError::UnknownKey(message.kid))?;
+        let key = ring.key_around(&message.kid, now).ok_or(ChunkError::UnknownKey(message.kid))?;
         let chunk: Chunk = cbor::decode_canonical(message.verify(key, CHUNK_CONTEXT)?)?;
         if chunk.resource != *resource {
             return Err(ChunkError::WrongResource(chunk.resource));
@@ -160,18 +152,12 @@ impl UnverifiedChunk {
             return Err(ChunkError::WrongGeneration(chunk.generation));
         }
         if chunk.offset != expected_offset {
-            return Err(ChunkError::WrongOffset {
-                actual: chunk.offset,
-                expected: expected_offset,
-            });
+            return Err(ChunkError::WrongOffset { actual: chunk.offset, expected: expected_offset });
         }
         if chunk.length != length || blake3::hash(payload) != chunk.blake3 {
             return Err(ChunkError::WrongBytes);
         }
-        Ok(SignedChunk {
-            bytes: self.0.clone(),
-            chunk,
-        })
+        Ok(SignedChunk { bytes: self.0.clone(), chunk })
     }
 }
 

@@ -87,8 +87,7 @@ impl HeadBody {
             return Err(HeadError::Unfit("generation"));
         }
         let text = unfit_type(self.content_type.as_deref(), self.content_encoding.as_deref());
-        text.or_else(|| self.validators.unfit())
-            .map_or(Ok(()), |field| Err(HeadError::Unfit(field)))
+        text.or_else(|| self.validators.unfit()).map_or(Ok(()), |field| Err(HeadError::Unfit(field)))
     }
 }
 
@@ -127,10 +126,7 @@ impl SignedHead {
     /// The form that travels between relays.
     #[must_use]
     pub fn to_wire(&self) -> UnverifiedHead {
-        UnverifiedHead {
-            cose: self.bytes.clone(),
-            headers: self.headers.clone(),
-        }
+        UnverifiedHead { cose: self.bytes.clone(), headers: self.headers.clone() }
     }
 }
 
@@ -173,9 +169,7 @@ impl UnverifiedHead {
         cbor::check_length(&self.cose, MAX_HEAD)?;
         ring.check_expiry(now)?;
         let message = UnverifiedSign1::parse(&self.cose)?;
-        let key = ring
-            .key_around(&message.kid, now)
-            .ok_or(HeadError::UnknownKey(message.kid))?;
+        let key = ring.key_around(&message.kid, now).ok_or(HeadError::UnknownKey(message.kid))?;
         let body: HeadBody = cbor::decode_canonical(message.verify(key, HEAD_CONTEXT)?)?;
         body.check()?;
         if body.key != *expected {
@@ -185,10 +179,6 @@ impl UnverifiedHead {
         if body.headers_sha256 != headers.sha256() {
             return Err(HeadError::WrongHeaders);
         }
-        Ok(SignedHead {
-            body,
-            headers,
-            bytes: cose,
-        })
+        Ok(SignedHead { body, headers, bytes: cose })
     }
 }

@@ -79,12 +79,7 @@ impl KeyEntry {
     /// The entry of a signing key.
     #[must_use]
     pub fn new(key: &SigningKey, not_before: UnixMillis, not_after: UnixMillis) -> Self {
-        Self {
-            key_id: key.key_id(),
-            public: key.public_bytes(),
-            not_before,
-            not_after,
-        }
+        Self { key_id: key.key_id(), public: key.public_bytes(), not_before, not_after }
     }
 }
 
@@ -154,26 +149,17 @@ impl KeyRing {
     /// [`KeyError`]; [`KeyError::Expired`] asks for a newer list, everything else is a wrong or hostile one.
     pub fn verify(publisher: PublisherId, bytes: &[u8], now: UnixMillis) -> Result<Self, KeyError> {
         cbor::check_length(bytes, MAX_KEY_LIST)?;
-        let root = publisher
-            .verifying_key()
-            .map_err(|_| KeyError::UnsignedPublisher(publisher))?;
+        let root = publisher.verifying_key().map_err(|_| KeyError::UnsignedPublisher(publisher))?;
         let payload = UnverifiedSign1::parse(bytes)?.verify(&root, KEYS_CONTEXT)?;
         let list: SigningKeyList = cbor::decode_canonical(payload)?;
         if list.publisher != publisher {
             return Err(KeyError::WrongPublisher(list.publisher));
         }
         if list.issued > now.plus_ms(CLOCK_SKEW_MS) {
-            return Err(KeyError::NotYetIssued {
-                issued: list.issued,
-                now,
-            });
+            return Err(KeyError::NotYetIssued { issued: list.issued, now });
         }
         let keys = list.usable_keys()?;
-        let ring = Self {
-            list,
-            keys,
-            encoded: bytes.to_vec(),
-        };
+        let ring = Self { list, keys, encoded: bytes.to_vec() };
         ring.check_expiry(now)?;
         Ok(ring)
     }
@@ -205,10 +191,7 @@ impl KeyRing {
     /// [`KeyError::Expired`].
     pub fn check_expiry(&self, now: UnixMillis) -> Result<(), KeyError> {
         if now >= self.list.expires {
-            return Err(KeyError::Expired {
-                expires: self.list.expires,
-                now,
-            });
+            return Err(KeyError::Expired { expires: self.list.expires, now });
         }
         Ok(())
     }
@@ -257,16 +240,8 @@ mod tests {
     const NOW: UnixMillis = UnixMillis(1_800_000_000_500);
 
     fn list(root: &RootKey, keys: &[SigningKey]) -> SigningKeyList {
-        let keys = keys
-            .iter()
-            .map(|key| KeyEntry::new(key, NOW, NOW.plus_ms(10_000)))
-            .collect();
-        SigningKeyList {
-            publisher: root.publisher_id(),
-            issued: NOW,
-            expires: NOW.plus_ms(20_000),
-            keys,
-        }
+        let keys = keys.iter().map(|key| KeyEntry::new(key, NOW, NOW.plus_ms(10_000))).collect();
+        SigningKeyList { publisher: root.publisher_id(), issued: NOW, expires: NOW.plus_ms(20_000), keys }
     }
 
     #[test]
@@ -289,10 +264,7 @@ mod tests {
             Err(KeyError::NotYetIssued { .. })
         ));
         let other = RootKey::from_bytes(&[3; 32]).publisher_id();
-        assert!(matches!(
-            KeyRing::verify(other, &bytes, NOW),
-            Err(KeyError::Cose(CoseError::BadSignature(_)))
-        ));
+        assert!(matches!(KeyRing::verify(other, &bytes, NOW), Err(KeyError::Cose(CoseError::BadSignature(_)))));
         let unsigned = PublisherId::unsigned("https://example.org");
         assert!(KeyRing::verify(unsigned, &bytes, NOW).is_err());
     }
@@ -300,9 +272,7 @@ mod tests {
     #[test]
     fn unusable_lists_are_refused() {
         let root = RootKey::from_bytes(&[1; 32]);
-        let many: Vec<_> = (0..=MAX_KEYS)
-            .map(|n| SigningKey::from_bytes(&[u8::try_from(n).unwrap(); 32]))
-            .collect();
+        let many: Vec<_> = (0..=MAX_KEYS).map(|n| SigningKey::from_bytes(&[u8::try_from(n).unwrap(); 32])).collect();
         assert_eq!(list(&root, &many).sign(&root), Err(KeyError::TooManyKeys(MAX_KEYS + 1)));
         let twice = [SigningKey::from_bytes(&[2; 32]), SigningKey::from_bytes(&[2; 32])];
         assert!(matches!(list(&root, &twice).sign(&root), Err(KeyError::BadKey(_))));

@@ -25,9 +25,7 @@ pub(super) fn write_digest(sha256: &[u8; 32]) -> Result<String, RecordError> {
 
 /// The SHA-256 digest in a `Repr-Digest`; other algorithms beside it are ignored.
 pub(super) fn parse_digest(value: &str) -> Result<[u8; 32], RecordError> {
-    let dict: Dictionary = Parser::new(value)
-        .parse()
-        .map_err(|_| RecordError::BadField("repr-digest"))?;
+    let dict: Dictionary = Parser::new(value).parse().map_err(|_| RecordError::BadField("repr-digest"))?;
     Members(&dict).hash(SHA256)
 }
 
@@ -64,28 +62,19 @@ pub(super) fn parse_record(
     content_type: Option<String>,
     content_encoding: Option<String>,
 ) -> Result<RecordBody, RecordError> {
-    let dict: Dictionary = Parser::new(value)
-        .parse()
-        .map_err(|_| RecordError::BadField("weir-record"))?;
+    let dict: Dictionary = Parser::new(value).parse().map_err(|_| RecordError::BadField("weir-record"))?;
     let members = Members(&dict);
     if members.integer("v")? != VERSION {
         return Err(RecordError::Version);
     }
-    let publisher: PublisherId = members
-        .string("pub")?
-        .parse()
-        .map_err(|_| RecordError::BadMember("pub"))?;
+    let publisher: PublisherId = members.string("pub")?.parse().map_err(|_| RecordError::BadMember("pub"))?;
     let freshness = Freshness {
         created: UnixMillis(members.integer("created")?),
         initial_age_ms: members.integer("age")?,
         ttl_ms: members.integer("ttl")?,
         stale_while_revalidate_ms: members.integer("swr")?,
         stale_if_error_ms: members.integer("sie")?,
-        store: if members.boolean("store")? {
-            Storage::Store
-        } else {
-            Storage::Pass
-        },
+        store: if members.boolean("store")? { Storage::Store } else { Storage::Pass },
     };
     let validators = Validators {
         etag: members.optional("etag")?.map(str::to_owned),
@@ -93,10 +82,7 @@ pub(super) fn parse_record(
     };
     let body = RecordBody {
         key: members.key(publisher)?,
-        status: members
-            .integer("status")?
-            .try_into()
-            .map_err(|_| RecordError::OutOfRange("status"))?,
+        status: members.integer("status")?.try_into().map_err(|_| RecordError::OutOfRange("status"))?,
         content_type,
         content_encoding,
         length: members.integer("length")?,
@@ -132,10 +118,7 @@ impl Writer {
     }
 
     fn string(&mut self, key: &'static str, value: &str) -> Result<(), RecordError> {
-        self.item(
-            key,
-            StringRef::from_str(value).map_err(|_| RecordError::UnfitText(key))?,
-        )
+        self.item(key, StringRef::from_str(value).map_err(|_| RecordError::UnfitText(key))?)
     }
 
     fn optional(&mut self, key: &'static str, value: Option<&str>) -> Result<(), RecordError> {
@@ -172,9 +155,7 @@ impl<'d> Members<'d> {
     }
 
     fn hash(&self, key: &'static str) -> Result<[u8; 32], RecordError> {
-        self.need(key, |item| {
-            item.as_byte_sequence().and_then(|bytes| bytes.try_into().ok())
-        })
+        self.need(key, |item| item.as_byte_sequence().and_then(|bytes| bytes.try_into().ok()))
     }
 
     fn string(&self, key: &'static str) -> Result<&'d str, RecordError> {
@@ -182,11 +163,7 @@ impl<'d> Members<'d> {
     }
 
     fn optional(&self, key: &'static str) -> Result<Option<&'d str>, RecordError> {
-        if self.get(key)?.is_none() {
-            Ok(None)
-        } else {
-            self.string(key).map(Some)
-        }
+        if self.get(key)?.is_none() { Ok(None) } else { self.string(key).map(Some) }
     }
 
     /// The resource key, which must be in its canonical form already.

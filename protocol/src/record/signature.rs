@@ -37,10 +37,7 @@ impl Covered<'_> {
     /// RFC 9421 section 2.3, the value of `@signature-params`.
     fn params(&self, created_secs: u64, key: KeyId) -> String {
         let names: Vec<String> = self.fields().map(|(name, _)| format!("\"{name}\"")).collect();
-        format!(
-            "({});created={created_secs};keyid=\"{key}\";alg=\"ed25519\";tag=\"{RECORD_TAG}\"",
-            names.join(" ")
-        )
+        format!("({});created={created_secs};keyid=\"{key}\";alg=\"ed25519\";tag=\"{RECORD_TAG}\"", names.join(" "))
     }
 
     /// The `Signature-Input` field value.
@@ -73,11 +70,7 @@ pub(super) fn parse_input(value: &str) -> Result<(u64, KeyId), RecordError> {
     };
     let created = list.params.get("created").and_then(|item| item.as_integer());
     let created = created.and_then(|n| u64::try_from(n).ok()).ok_or(FIELD)?;
-    let key = list
-        .params
-        .get("keyid")
-        .and_then(|item| item.as_string())
-        .ok_or(FIELD)?;
+    let key = list.params.get("keyid").and_then(|item| item.as_string()).ok_or(FIELD)?;
     Ok((created, key.as_str().parse().map_err(|_| FIELD)?))
 }
 
@@ -95,9 +88,5 @@ pub(super) fn parse_signature(value: &str) -> Result<[u8; 64], RecordError> {
     };
     let bytes = item.bare_item.as_byte_sequence().ok_or(FIELD)?;
     let signature: [u8; 64] = bytes.try_into().map_err(|_| FIELD)?;
-    if write_signature(&signature) == value {
-        Ok(signature)
-    } else {
-        Err(FIELD)
-    }
+    if write_signature(&signature) == value { Ok(signature) } else { Err(FIELD) }
 }

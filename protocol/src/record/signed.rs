@@ -72,18 +72,8 @@ impl SignedRecord {
         let signature = key.sign_raw(covered.base(created, key_id).as_bytes());
         let signature_input = covered.input(created, key_id);
         let signature = write_signature(&signature);
-        let fields = RecordFields {
-            repr_digest,
-            weir_record,
-            signature_input,
-            signature,
-        };
-        Ok(Self {
-            body,
-            headers,
-            fields,
-            signed_by: (created, key_id),
-        })
+        let fields = RecordFields { repr_digest, weir_record, signature_input, signature };
+        Ok(Self { body, headers, fields, signed_by: (created, key_id) })
     }
 
     /// What the record states.
@@ -191,12 +181,7 @@ impl UnverifiedRecord {
             return Err(RecordError::UnfitText(field));
         }
         let signed_by = self.verify_signature(ring, now)?;
-        let Self {
-            fields,
-            content_type,
-            content_encoding,
-            headers,
-        } = self;
+        let Self { fields, content_type, content_encoding, headers } = self;
         let sha256 = field::parse_digest(&fields.repr_digest)?;
         let body = field::parse_record(&fields.weir_record, sha256, content_type, content_encoding)?;
         if body.key != *expected {
@@ -205,12 +190,7 @@ impl UnverifiedRecord {
         if body.headers_sha256 != headers.sha256() {
             return Err(RecordError::WrongHeaders);
         }
-        Ok(SignedRecord {
-            body,
-            headers,
-            fields,
-            signed_by,
-        })
+        Ok(SignedRecord { body, headers, fields, signed_by })
     }
 
     fn verify_signature(&self, ring: &KeyRing, now: UnixMillis) -> Result<(u64, KeyId), RecordError> {

@@ -62,11 +62,7 @@ impl VariantKey {
     /// # Errors
     /// [`ResourceError::BadVariant`].
     pub fn new(text: &str) -> Result<Self, ResourceError> {
-        if is_field_text(text, MAX_VARIANT) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(ResourceError::BadVariant)
-        }
+        if is_field_text(text, MAX_VARIANT) { Ok(Self(text.to_owned())) } else { Err(ResourceError::BadVariant) }
     }
 
     /// The text.
@@ -122,12 +118,7 @@ impl ResourceKey {
         };
         let path = CanonicalPath::parse(path)?;
         let query = query.map(RetainedQuery::parse).transpose()?.flatten();
-        let key = Self {
-            publisher,
-            path,
-            query,
-            variant: None,
-        };
+        let key = Self { publisher, path, query, variant: None };
         if key.target_len() > MAX_PATH_AND_QUERY {
             return Err(ResourceError::TooLong);
         }
@@ -202,11 +193,7 @@ fn normalise(text: &str, plain: &[u8], refused: fn(u8) -> bool) -> Result<String
                 if refused(octet) {
                     return Err(ResourceError::ForbiddenCharacter);
                 }
-                if is_unreserved(octet) {
-                    out.push(char::from(octet))
-                } else {
-                    push_encoded(&mut out, octet)
-                }
+                if is_unreserved(octet) { out.push(char::from(octet)) } else { push_encoded(&mut out, octet) }
             }
             b'\\' | 0..=b' ' | 0x7f => return Err(ResourceError::ForbiddenCharacter),
             _ if is_unreserved(byte) || plain.contains(&byte) => out.push(char::from(byte)),
@@ -248,10 +235,7 @@ mod tests {
             ("/a?x=1&weir_token=t&y=%7e", "/a?x=1&y=~"),
             ("/a?%77eir_token=t", "/a"),
             ("/a?CMCD=br%3D1&cmcd=2", "/a?cmcd=2"),
-            (
-                "/l?_HLS_part=2&_HLS_msn=1&a=1&_HLS_pathway=x&_HLS_throughput=9",
-                "/l?a=1&_HLS_msn=1&_HLS_part=2",
-            ),
+            ("/l?_HLS_part=2&_HLS_msn=1&a=1&_HLS_pathway=x&_HLS_throughput=9", "/l?a=1&_HLS_msn=1&_HLS_part=2"),
             ("/a?u=/b?c", "/a?u=/b?c"),
             ("/a?d=..%2F..&n=%0A", "/a?d=..%2F..&n=%0A"),
         ] {
@@ -284,14 +268,8 @@ mod tests {
         ] {
             assert_eq!(canonical(target), Err(error), "{target}");
         }
-        assert_eq!(
-            canonical(&format!("/{}", "a".repeat(4096))),
-            Err(ResourceError::TooLong)
-        );
-        assert_eq!(
-            canonical(&format!("/{}", "ü".repeat(1000))),
-            Err(ResourceError::TooLong)
-        );
+        assert_eq!(canonical(&format!("/{}", "a".repeat(4096))), Err(ResourceError::TooLong));
+        assert_eq!(canonical(&format!("/{}", "ü".repeat(1000))), Err(ResourceError::TooLong));
     }
 
     #[test]

@@ -30,15 +30,10 @@ impl CanonicalPath {
         if path.contains(['?', '#']) {
             return Err(ResourceError::ForbiddenCharacter);
         }
-        let encoded = normalise(path, PLAIN_IN_PATH, |octet| {
-            octet < 0x20 || octet == 0x7f || octet == b'\\'
-        })?;
+        let encoded = normalise(path, PLAIN_IN_PATH, |octet| octet < 0x20 || octet == 0x7f || octet == b'\\')?;
         let path = remove_dot_segments(&encoded)?;
         // An origin that decodes %2F before it looks for dots must not be led upwards either.
-        if path
-            .split('/')
-            .any(|segment| segment.contains("%2F") && segment.split("%2F").any(|part| part == ".."))
-        {
+        if path.split('/').any(|segment| segment.contains("%2F") && segment.split("%2F").any(|part| part == "..")) {
             return Err(ResourceError::EscapesRoot);
         }
         Ok(Self(path))

@@ -36,9 +36,7 @@ impl RetainedQuery {
             return Err(ResourceError::Fragment);
         }
         let query = normalise(query, PLAIN_IN_QUERY, |octet| octet == 0)?;
-        let kept = query
-            .split('&')
-            .filter(|p| !p.is_empty() && !STRIPPED.contains(&name(p)));
+        let kept = query.split('&').filter(|p| !p.is_empty() && !STRIPPED.contains(&name(p)));
         let (mut directives, mut parameters): (Vec<&str>, Vec<&str>) =
             kept.partition(|p| name(p).starts_with(DIRECTIVE_PREFIX));
         directives.sort_unstable();

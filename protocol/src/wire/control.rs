@@ -125,25 +125,17 @@ impl ControlFrame {
     /// [`WireError`].
     pub fn decode(frame: &[u8]) -> Result<Self, WireError> {
         if frame.len() > MAX_CONTROL_FRAME {
-            return Err(WireError::BadLength {
-                length: frame.len(),
-                min: 1,
-                max: MAX_CONTROL_FRAME,
-            });
+            return Err(WireError::BadLength { length: frame.len(), min: 1, max: MAX_CONTROL_FRAME });
         }
         let mut d = Decoder::new(frame);
         let kind = header(&mut d)?;
         let decoded = match kind {
             HELLO => Self::Hello(d.decode().map_err(CborError::from)?),
             MEMBERS => Self::Members(d.decode().map_err(CborError::from)?),
-            KEYS => Self::Keys {
-                bytes: d.bytes().map_err(CborError::from)?.to_vec(),
-            },
+            KEYS => Self::Keys { bytes: d.bytes().map_err(CborError::from)?.to_vec() },
             PING => Self::Ping(d.u64().map_err(CborError::from)?),
             PONG => Self::Pong(d.u64().map_err(CborError::from)?),
-            GOODBYE => Self::Goodbye {
-                reason: d.str().map_err(CborError::from)?.to_owned(),
-            },
+            GOODBYE => Self::Goodbye { reason: d.str().map_err(CborError::from)?.to_owned() },
             // Whatever an optional frame holds, its length alone says where the next one starts.
             kind if kind >= OPTIONAL_FRAMES => return Ok(Self::Unknown { kind }),
             kind => return Err(WireError::UnknownFrame(kind)),
@@ -172,9 +164,7 @@ impl Hello {
         if self.features.len() > MAX_FEATURES {
             return Err(WireError::OutOfBounds("features"));
         }
-        self.features
-            .iter()
-            .try_for_each(|feature| bounded(feature, MAX_NAME, "features"))?;
+        self.features.iter().try_for_each(|feature| bounded(feature, MAX_NAME, "features"))?;
         bounded(&self.agent, MAX_NAME, "agent")
     }
 }
@@ -238,10 +228,7 @@ impl ControlDecoder {
     ///
     /// # Errors
     /// [`WireError`]; the decoder stays failed.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "a fallible step over pushed input, not an iterator"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "a fallible step over pushed input, not an iterator")]
     pub fn next(&mut self) -> Result<Option<ControlFrame>, WireError> {
         if self.failed {
             return Err(WireError::Failed);
@@ -257,11 +244,7 @@ impl ControlDecoder {
     /// # Errors
     /// [`WireError::Truncated`].
     pub fn finish(&self) -> Result<(), WireError> {
-        if self.expected.is_some() || self.buffer.len() > 0 {
-            Err(WireError::Truncated)
-        } else {
-            Ok(())
-        }
+        if self.expected.is_some() || self.buffer.len() > 0 { Err(WireError::Truncated) } else { Ok(()) }
     }
 
     fn step(&mut self) -> Result<Option<ControlFrame>, WireError> {
@@ -293,28 +276,15 @@ mod tests {
     fn frames() -> Vec<ControlFrame> {
         let key = libp2p_identity::Keypair::ed25519_from_bytes([3; 32]).unwrap();
         let relay = RelayId::from_public_key(&key.public());
-        let member = Member {
-            relay,
-            addresses: vec!["127.0.0.1:4433".into(), "[::1]:4433".into()],
-            region: "eu".into(),
-        };
+        let member =
+            Member { relay, addresses: vec!["127.0.0.1:4433".into(), "[::1]:4433".into()], region: "eu".into() };
         vec![
-            ControlFrame::Hello(Hello {
-                version: 1,
-                features: vec!["push".into()],
-                agent: "weir/0.1".into(),
-            }),
-            ControlFrame::Members(Members {
-                publisher: PublisherId([1; 32]),
-                epoch: 7,
-                members: vec![member],
-            }),
+            ControlFrame::Hello(Hello { version: 1, features: vec!["push".into()], agent: "weir/0.1".into() }),
+            ControlFrame::Members(Members { publisher: PublisherId([1; 32]), epoch: 7, members: vec![member] }),
             ControlFrame::Keys { bytes: vec![1, 2, 3] },
             ControlFrame::Ping(1),
             ControlFrame::Pong(u64::MAX),
-            ControlFrame::Goodbye {
-                reason: "draining".into(),
-            },
+            ControlFrame::Goodbye { reason: "draining".into() },
             ControlFrame::Unknown { kind: OPTIONAL_FRAMES },
         ]
     }
@@ -338,18 +308,13 @@ mod tests {
 
     #[test]
     fn what_may_not_be_ignored_is_refused() {
-        assert_eq!(
-            ControlFrame::decode(&[0x82, 0x18, 99, 0xf6]),
-            Err(WireError::UnknownFrame(99))
-        );
+        assert_eq!(ControlFrame::decode(&[0x82, 0x18, 99, 0xf6]), Err(WireError::UnknownFrame(99)));
         let mut decoder = ControlDecoder::default();
         decoder.push(Bytes::from_static(&[0xff; 4]));
         assert!(matches!(decoder.next(), Err(WireError::BadLength { .. })));
         assert_eq!(decoder.next(), Err(WireError::Failed));
         let mut frames = frames();
-        let ControlFrame::Members(members) = &mut frames[1] else {
-            unreachable!("the second frame is Members")
-        };
+        let ControlFrame::Members(members) = &mut frames[1] else { unreachable!("the second frame is Members") };
         members.members[0].addresses.push("example.org:1".into());
         assert_eq!(frames[1].encode(), Err(WireError::OutOfBounds("addresses")));
     }

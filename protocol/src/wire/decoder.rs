@@ -37,10 +37,7 @@ impl FrameDecoder {
     ///
     /// # Errors
     /// [`WireError`]; the decoder stays failed and drops what it holds.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "a fallible step over pushed input, not an iterator"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "a fallible step over pushed input, not an iterator")]
     pub fn next(&mut self) -> Result<Option<ReplyFrame>, WireError> {
         if self.failed {
             return Err(WireError::Failed);
@@ -56,11 +53,7 @@ impl FrameDecoder {
     /// # Errors
     /// [`WireError::Truncated`].
     pub fn finish(&self) -> Result<(), WireError> {
-        if self.current.is_some() || self.buffer.len() > 0 {
-            Err(WireError::Truncated)
-        } else {
-            Ok(())
-        }
+        if self.current.is_some() || self.buffer.len() > 0 { Err(WireError::Truncated) } else { Ok(()) }
     }
 
     fn step(&mut self) -> Result<Option<ReplyFrame>, WireError> {
@@ -96,10 +89,7 @@ impl FrameDecoder {
     }
 
     fn read_chunk(&mut self, length: usize) -> Result<ReplyFrame, WireError> {
-        let prefix = self
-            .buffer
-            .take_array::<SIGNATURE_LENGTH>()
-            .ok_or(WireError::Truncated)?;
+        let prefix = self.buffer.take_array::<SIGNATURE_LENGTH>().ok_or(WireError::Truncated)?;
         let signature_length = usize::from(u16::from_be_bytes(prefix));
         let rest = length - SIGNATURE_LENGTH;
         check_frame(signature_length, 1, rest)?;
@@ -130,39 +120,16 @@ mod tests {
         let payload = frame.payload().unwrap().clone();
         let address = payload.as_ptr();
         decoder.push(payload);
-        let Some(ReplyFrame::Leaf(received)) = decoder.next().unwrap() else {
-            unreachable!("a leaf was sent")
-        };
+        let Some(ReplyFrame::Leaf(received)) = decoder.next().unwrap() else { unreachable!("a leaf was sent") };
         assert_eq!(received.as_ptr(), address);
     }
 
     #[test]
     fn oversized_frames_are_refused_by_their_head_alone() {
         for (head, error) in [
-            (
-                [0, 5, 0, 1, 3],
-                WireError::BadLength {
-                    length: 0x5_0001,
-                    min: 1,
-                    max: 320 * 1024,
-                },
-            ),
-            (
-                [0, 0, 0x40, 2, 7],
-                WireError::BadLength {
-                    length: 0x4002,
-                    min: 1,
-                    max: 0x4001,
-                },
-            ),
-            (
-                [0, 0, 0, 2, 1],
-                WireError::BadLength {
-                    length: 2,
-                    min: 1,
-                    max: 1,
-                },
-            ),
+            ([0, 5, 0, 1, 3], WireError::BadLength { length: 0x5_0001, min: 1, max: 320 * 1024 }),
+            ([0, 0, 0x40, 2, 7], WireError::BadLength { length: 0x4002, min: 1, max: 0x4001 }),
+            ([0, 0, 0, 2, 1], WireError::BadLength { length: 2, min: 1, max: 1 }),
             ([0, 0, 0, 2, 99], WireError::UnknownFrame(99)),
         ] {
             let mut decoder = FrameDecoder::new();

@@ -70,18 +70,12 @@ pub fn frame_length(prefix: [u8; LENGTH_PREFIX], max: usize) -> Result<usize, Wi
 }
 
 fn check_frame(length: usize, min: usize, max: usize) -> Result<usize, WireError> {
-    if (min..=max).contains(&length) {
-        Ok(length)
-    } else {
-        Err(WireError::BadLength { length, min, max })
-    }
+    if (min..=max).contains(&length) { Ok(length) } else { Err(WireError::BadLength { length, min, max }) }
 }
 
 /// The prefix of a frame whose length has been checked against its bound.
 fn prefix(length: usize) -> [u8; LENGTH_PREFIX] {
-    u32::try_from(length)
-        .expect("every frame bound fits 32 bits")
-        .to_be_bytes()
+    u32::try_from(length).expect("every frame bound fits 32 bits").to_be_bytes()
 }
 
 /// A CBOR payload behind its length prefix.
@@ -94,9 +88,5 @@ fn framed(payload: &[u8], max: usize) -> Result<bytes::Bytes, WireError> {
 }
 
 fn bounded(text: &str, max: usize, field: &'static str) -> Result<(), WireError> {
-    if text.len() > max {
-        Err(WireError::OutOfBounds(field))
-    } else {
-        Ok(())
-    }
+    if text.len() > max { Err(WireError::OutOfBounds(field)) } else { Ok(()) }
 }

@@ -143,14 +143,9 @@ impl ReplyFrame {
     pub fn encode_header(&self) -> Result<Bytes, WireError> {
         match self {
             Self::Wait => header(WAIT, &[], 0),
-            Self::Head { head, age_ms } => header(
-                HEAD,
-                &cbor::to_vec(&HeadFrame {
-                    head: head.clone(),
-                    age_ms: *age_ms,
-                }),
-                0,
-            ),
+            Self::Head { head, age_ms } => {
+                header(HEAD, &cbor::to_vec(&HeadFrame { head: head.clone(), age_ms: *age_ms }), 0)
+            }
             Self::Chunk { signature, payload } => {
                 let length = u16::try_from(signature.len()).map_err(|_| WireError::OutOfBounds("signature"))?;
                 check_chunk(signature.len(), payload.len())?;
@@ -161,20 +156,13 @@ impl ReplyFrame {
             }
             Self::Record(record) => header(RECORD, &cbor::to_vec(record), 0),
             Self::Whole { record, age_ms, offset } => {
-                let frame = WholeFrame {
-                    record: record.clone(),
-                    age_ms: *age_ms,
-                    offset: *offset,
-                };
+                let frame = WholeFrame { record: record.clone(), age_ms: *age_ms, offset: *offset };
                 header(WHOLE, &cbor::to_vec(&frame), 0)
             }
             Self::Parent(pair) => header(PARENT_TYPE, pair, 0),
             Self::Leaf(payload) => header(LEAF, &[], payload.len()),
             Self::NotModified { record, age_ms } => {
-                let frame = NotModifiedFrame {
-                    record: record.clone(),
-                    age_ms: *age_ms,
-                };
+                let frame = NotModifiedFrame { record: record.clone(), age_ms: *age_ms };
                 header(NOT_MODIFIED, &cbor::to_vec(&frame), 0)
             }
             Self::Refused { reason, detail } => header(REFUSED, &end(*reason, detail)?, 0),
@@ -212,11 +200,7 @@ impl ReplyFrame {
             REFUSED | FAILED => {
                 let EndFrame { reason, detail } = cbor::decode_exact(body)?;
                 bounded(&detail, MAX_DETAIL, "detail")?;
-                if kind == REFUSED {
-                    Self::Refused { reason, detail }
-                } else {
-                    Self::Failed { reason, detail }
-                }
+                if kind == REFUSED { Self::Refused { reason, detail } } else { Self::Failed { reason, detail } }
             }
             kind => return Err(WireError::UnknownFrame(u16::from(kind))),
         };
@@ -229,10 +213,7 @@ pub(super) fn check_length(kind: u8, length: usize) -> Result<(), WireError> {
     let (min, max) = match kind {
         WAIT => (TYPE, TYPE),
         HEAD => (TYPE + 1, MAX_HEAD + SLACK),
-        CHUNK => (
-            TYPE + SIGNATURE_LENGTH + 2,
-            TYPE + SIGNATURE_LENGTH + MAX_CHUNK_SIGNATURE + MAX_CHUNK,
-        ),
+        CHUNK => (TYPE + SIGNATURE_LENGTH + 2, TYPE + SIGNATURE_LENGTH + MAX_CHUNK_SIGNATURE + MAX_CHUNK),
         RECORD | WHOLE | NOT_MODIFIED => (TYPE + 1, MAX_RECORD + SLACK),
         PARENT_TYPE => (TYPE + PARENT, TYPE + PARENT),
         LEAF => (TYPE, TYPE + GROUP_SIZE),
@@ -250,10 +231,7 @@ pub(super) fn check_chunk(signature: usize, payload: usize) -> Result<(), WireEr
 
 fn end(reason: RefusalReason, detail: &str) -> Result<Vec<u8>, WireError> {
     bounded(detail, MAX_DETAIL, "detail")?;
-    Ok(cbor::to_vec(&EndFrame {
-        reason,
-        detail: detail.to_owned(),
-    }))
+    Ok(cbor::to_vec(&EndFrame { reason, detail: detail.to_owned() }))
 }
 
 fn header(kind: u8, own: &[u8], payload: usize) -> Result<Bytes, WireError> {

@@ -176,11 +176,7 @@ mod tests {
         request.kind = RequestKind::Pass;
         assert_eq!(request.encode(), Err(WireError::OutOfBounds("pass")));
         let headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
-        request.pass = Some(PassRequest {
-            method: "POST".into(),
-            headers,
-            body_length: 3,
-        });
+        request.pass = Some(PassRequest { method: "POST".into(), headers, body_length: 3 });
         assert_eq!(Request::decode(&request.encode().unwrap()[4..]).unwrap(), request);
     }
 }

@@ -25,12 +25,7 @@ pub(crate) fn signing() -> SigningKey {
 pub(crate) fn key_list() -> Vec<u8> {
     let entry = KeyEntry::new(&signing(), NOW.minus_ms(1000), NOW.plus_ms(86_400_000));
     let publisher = root().publisher_id();
-    let list = SigningKeyList {
-        publisher,
-        issued: NOW,
-        expires: NOW.plus_ms(604_800_000),
-        keys: vec![entry],
-    };
+    let list = SigningKeyList { publisher, issued: NOW, expires: NOW.plus_ms(604_800_000), keys: vec![entry] };
     list.sign(&root()).expect("a list of one key is fit")
 }
 
@@ -44,12 +39,8 @@ pub(crate) fn key() -> ResourceKey {
 }
 
 pub(crate) fn headers() -> HeaderBlock {
-    HeaderBlock::new([
-        ("X-Origin", "é \"1\""),
-        ("Cache-Control", "max-age=4"),
-        ("Connection", "close"),
-    ])
-    .expect("the headers are fit")
+    HeaderBlock::new([("X-Origin", "é \"1\""), ("Cache-Control", "max-age=4"), ("Connection", "close")])
+        .expect("the headers are fit")
 }
 
 pub(crate) fn freshness() -> Freshness {
@@ -64,10 +55,7 @@ pub(crate) fn freshness() -> Freshness {
 }
 
 pub(crate) fn validators() -> Validators {
-    Validators {
-        etag: Some("W/\"v\\1\"".into()),
-        last_modified: Some("Fri, 15 Jan 2027 08:00:00 GMT".into()),
-    }
+    Validators { etag: Some("W/\"v\\1\"".into()), last_modified: Some("Fri, 15 Jan 2027 08:00:00 GMT".into()) }
 }
 
 pub(crate) fn record_body() -> RecordBody {

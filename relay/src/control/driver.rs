@@ -128,10 +128,7 @@ impl Driver {
             return;
         }
         let options = match peer {
-            Some(peer) => DialOpts::peer_id(peer)
-                .condition(PeerCondition::Always)
-                .addresses(vec![address])
-                .build(),
+            Some(peer) => DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address]).build(),
             None => DialOpts::unknown_peer_id().address(address).build(),
         };
         let id = options.connection_id();
@@ -147,13 +144,7 @@ impl Driver {
 
     fn react(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::ConnectionEstablished {
-                peer_id: peer,
-                connection_id,
-                endpoint,
-                num_established,
-                ..
-            } => {
+            SwarmEvent::ConnectionEstablished { peer_id: peer, connection_id, endpoint, num_established, .. } => {
                 if let Some(reply) = self.dials.remove(&connection_id) {
                     reply.send(Ok(peer)).ok();
                 }
@@ -164,31 +155,20 @@ impl Driver {
                     self.emit(ControlEvent::PeerConnected { peer, remote });
                 }
             }
-            SwarmEvent::ConnectionClosed {
-                peer_id: peer,
-                num_established,
-                cause,
-                ..
-            } => {
+            SwarmEvent::ConnectionClosed { peer_id: peer, num_established, cause, .. } => {
                 tracing::debug!(%peer, left = num_established, cause = ?cause, "control connection closed");
                 if num_established == 0 {
                     self.peers.disconnected(peer);
                     self.emit(ControlEvent::PeerDisconnected { peer });
                 }
             }
-            SwarmEvent::OutgoingConnectionError {
-                connection_id,
-                peer_id,
-                error,
-            } => {
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 tracing::debug!(peer = ?peer_id, %error, "control dial failed");
                 if let Some(reply) = self.dials.remove(&connection_id) {
                     reply.send(Err(dial_error(error))).ok();
                 }
             }
-            SwarmEvent::IncomingConnectionError {
-                send_back_addr, error, ..
-            } => {
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 tracing::debug!(remote = %send_back_addr, %error, "inbound control connection refused");
             }
             SwarmEvent::NewListenAddr { listener_id, address } => {
@@ -206,9 +186,7 @@ impl Driver {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
                 self.identified(peer_id, info);
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
-                peer, result: Ok(rtt), ..
-            })) => {
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, result: Ok(rtt), .. })) => {
                 self.peers.measured(peer, rtt);
                 self.emit(ControlEvent::PingRtt { peer, rtt });
             }
@@ -224,13 +202,7 @@ impl Driver {
         listen_addrs.truncate(MAX_LISTEN_ADDRS);
         let (agent, protocol) = (shorten(info.agent_version), shorten(info.protocol_version));
         self.peers.identified(peer, listen_addrs.clone(), agent.clone());
-        self.emit(ControlEvent::PeerIdentified {
-            peer,
-            observed,
-            listen_addrs,
-            agent,
-            protocol,
-        });
+        self.emit(ControlEvent::PeerIdentified { peer, observed, listen_addrs, agent, protocol });
     }
 
     /// Called at most once for each event of the swarm, and only while nothing waits.

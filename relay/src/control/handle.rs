@@ -10,35 +10,14 @@ use super::peers::PeerInfo;
 pub(super) type Reply<T> = oneshot::Sender<T>;
 
 pub(super) enum Command {
-    Dial {
-        address: Multiaddr,
-        reply: Reply<Result<PeerId, ControlError>>,
-    },
-    Disconnect {
-        peer: PeerId,
-        reply: Reply<bool>,
-    },
-    Listen {
-        address: Multiaddr,
-        reply: Reply<Result<ListenerId, ControlError>>,
-    },
-    RemoveListener {
-        id: ListenerId,
-        reply: Reply<bool>,
-    },
-    Listeners {
-        reply: Reply<Vec<Multiaddr>>,
-    },
-    AddExternal {
-        address: Multiaddr,
-        reply: Reply<()>,
-    },
-    ExternalAddresses {
-        reply: Reply<Vec<Multiaddr>>,
-    },
-    Peers {
-        reply: Reply<Vec<PeerInfo>>,
-    },
+    Dial { address: Multiaddr, reply: Reply<Result<PeerId, ControlError>> },
+    Disconnect { peer: PeerId, reply: Reply<bool> },
+    Listen { address: Multiaddr, reply: Reply<Result<ListenerId, ControlError>> },
+    RemoveListener { id: ListenerId, reply: Reply<bool> },
+    Listeners { reply: Reply<Vec<Multiaddr>> },
+    AddExternal { address: Multiaddr, reply: Reply<()> },
+    ExternalAddresses { reply: Reply<Vec<Multiaddr>> },
+    Peers { reply: Reply<Vec<PeerInfo>> },
 }
 
 /// Gives commands to the control swarm. Cheap to clone; each call waits for room in the command queue.
@@ -54,10 +33,7 @@ impl ControlHandle {
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ControlError> {
         let (reply, answer) = oneshot::channel();
-        self.commands
-            .send(command(reply))
-            .await
-            .map_err(|_| ControlError::ShutDown)?;
+        self.commands.send(command(reply)).await.map_err(|_| ControlError::ShutDown)?;
         answer.await.map_err(|_| ControlError::ShutDown)
     }
 

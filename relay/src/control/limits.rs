@@ -135,12 +135,7 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits::new(&ControlConfig {
-            max_connections: 3,
-            max_inbound: 2,
-            max_per_peer: 2,
-            ..ControlConfig::default()
-        })
+        Limits::new(&ControlConfig { max_connections: 3, max_inbound: 2, max_per_peer: 2, ..ControlConfig::default() })
     }
 
     #[test]

@@ -34,11 +34,7 @@ pub(super) struct Peers {
 
 impl Peers {
     pub(super) fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            now: 0,
-            known: HashMap::new(),
-        }
+        Self { capacity, now: 0, known: HashMap::new() }
     }
 
     pub(super) fn connected(&mut self, peer: PeerId, remote: Multiaddr) {
@@ -69,11 +65,7 @@ impl Peers {
     fn touch(&mut self, peer: PeerId) -> &mut PeerInfo {
         self.now += 1;
         if self.known.len() >= self.capacity && !self.known.contains_key(&peer) {
-            let oldest = self
-                .known
-                .iter()
-                .min_by_key(|(_, (heard, info))| (info.connected, *heard))
-                .map(|(id, _)| *id);
+            let oldest = self.known.iter().min_by_key(|(_, (heard, info))| (info.connected, *heard)).map(|(id, _)| *id);
             if let Some(oldest) = oldest {
                 self.known.remove(&oldest);
             }

@@ -46,11 +46,7 @@ impl Control {
         let (command_sender, commands) = mpsc::channel(bound(config.command_queue));
         let (events, event_receiver) = mpsc::channel(bound(config.event_queue));
         let driver = tokio::spawn(Driver::new(swarm, commands, events, config).run(cancel));
-        (
-            Self { driver, connections },
-            ControlHandle::new(command_sender),
-            event_receiver,
-        )
+        (Self { driver, connections }, ControlHandle::new(command_sender), event_receiver)
     }
 
     /// Waits until the driver and all connection tasks have ended; `cancel` makes them end.

@@ -4,7 +4,8 @@
 
 use super::{
     Candidate, FetchError, How, Served,
-    lookup::{InFlight, Inner, Outcome},
+    served::Outcome,
+    shared::{Core, InFlight},
 };
 use crate::{
     object::{Ended, Entry, Evidence, Growing, Head, Tree},
@@ -31,7 +32,7 @@ pub(super) enum Wanted {
 }
 
 pub(super) async fn run(
-    inner: &Inner,
+    core: &Core,
     key: ResourceKey,
     hops: u8,
     wanted: Wanted,
@@ -39,32 +40,32 @@ pub(super) async fn run(
     unregister: impl Fn(),
 ) {
     let hash = key.hash();
-    let (held, how) = match inner.store.get(&hash) {
+    let (held, how) = match core.store.get(&hash) {
         // The fill that was running when this one was asked for has ended in between.
         Some(entry) => (Some(entry), How::Hit),
-        None => (inner.store.load(&hash, inner.clock.now()).await, How::DiskHit),
+        None => (core.store.load(&hash, core.clock.now()).await, How::DiskHit),
     };
     if wanted == Wanted::Response
-        && let Some(entry) = held.as_ref().filter(|held| held.is_fresh(inner.clock.now()))
+        && let Some(entry) = held.as_ref().filter(|held| held.is_fresh(core.clock.now()))
     {
         publish.send_replace(Some(Ok(Served { entry: entry.clone(), how })));
         return;
     }
     let request = FillRequest { key, have: held.clone(), resume: None, hops };
-    let mut candidates: VecDeque<Candidate> = inner.plan.candidates(&request.key, hops).into();
+    let mut candidates: VecDeque<Candidate> = core.plan.candidates(&request.key, hops).into();
     let mut last = FetchError::Nobody;
     while let Some(candidate) = candidates.pop_front() {
         let opened = candidate.source.open(&request).await;
-        inner.observer.asked(candidate.label, opened.as_ref().map(|_| ()));
+        core.observer.asked(candidate.label, opened.as_ref().map(|_| ()));
         match opened {
             Ok(Opened::NotModified { head, age_ms }) => {
                 if let Some(held) = &held {
-                    let entry = renewed(inner, *head, held, age_ms);
+                    let entry = renewed(core, *head, held, age_ms);
                     if entry.is_shareable() {
-                        inner.store.insert(entry.clone());
+                        core.store.insert(entry.clone());
                     } else {
                         // The body is unchanged, but it may no longer be kept: those who joined ask for themselves.
-                        inner.store.remove(&hash);
+                        core.store.remove(&hash);
                         unregister();
                     }
                     publish.send_replace(Some(Ok(Served { entry, how: How::Revalidated })));
@@ -73,10 +74,10 @@ pub(super) async fn run(
                 last = FetchError::NoSource(SourceError::BadResponse("not modified, but nothing is held".into()));
             }
             Ok(Opened::Response(incoming)) => {
-                if incoming.head.status.is_server_error() && stale_on_error(inner, held.as_ref(), &publish) {
+                if incoming.head.status.is_server_error() && stale_on_error(core, held.as_ref(), &publish) {
                     return;
                 }
-                transfer(inner, request, candidate, candidates, *incoming, &publish, unregister).await;
+                transfer(core, request, candidate, candidates, *incoming, &publish, unregister).await;
                 return;
             }
             Err(error) => {
@@ -85,27 +86,27 @@ pub(super) async fn run(
             }
         }
     }
-    if !stale_on_error(inner, held.as_ref(), &publish) {
+    if !stale_on_error(core, held.as_ref(), &publish) {
         // Whoever hears of the failure competes again, and must not find this fill still running.
         unregister();
         publish.send_replace(Some(Err(last)));
     }
 }
 
-fn stale_on_error(inner: &Inner, held: Option<&Arc<Entry>>, publish: &watch::Sender<Outcome>) -> bool {
-    let usable = held.filter(|held| held.usable_on_error(inner.clock.now()));
+fn stale_on_error(core: &Core, held: Option<&Arc<Entry>>, publish: &watch::Sender<Outcome>) -> bool {
+    let usable = held.filter(|held| held.usable_on_error(core.clock.now()));
     if let Some(held) = usable {
         publish.send_replace(Some(Ok(Served { entry: held.clone(), how: How::StaleIfError })));
     }
     usable.is_some()
 }
 
-fn renewed(inner: &Inner, head: Head, held: &Arc<Entry>, age_ms: u64) -> Arc<Entry> {
-    Arc::new(Entry::new(head, held.body.clone(), inner.clock.now(), age_ms, held.source))
+fn renewed(core: &Core, head: Head, held: &Arc<Entry>, age_ms: u64) -> Arc<Entry> {
+    Arc::new(Entry::new(head, held.body.clone(), core.clock.now(), age_ms, held.source))
 }
 
 async fn transfer(
-    inner: &Inner,
+    core: &Core,
     mut request: FillRequest,
     first: Candidate,
     mut candidates: VecDeque<Candidate>,
@@ -114,18 +115,17 @@ async fn transfer(
     unregister: impl Fn(),
 ) {
     let mut head = incoming.head.clone();
-    if head.length.is_some_and(|length| length > inner.config.max_object_bytes) {
+    if head.length.is_some_and(|length| length > core.config.max_object_bytes) {
         // The publisher lets it be kept, but it is longer than this node keeps.
         head.freshness.store = Storage::Pass;
     }
     let shareable = head.freshness.store == Storage::Store;
-    let body = if shareable { Growing::shared() } else { Growing::private(inner.config.private_window_bytes) };
-    let entry =
-        Arc::new(Entry::new(head, body, inner.clock.now(), incoming.age_ms, first.label));
+    let body = if shareable { Growing::shared() } else { Growing::private(core.config.private_window_bytes) };
+    let entry = Arc::new(Entry::new(head, body, core.clock.now(), incoming.age_ms, first.label));
     if !shareable {
         if !entry.head.status.is_server_error() {
             // What is held was superseded by something that may not be kept.
-            inner.store.remove(&entry.hash);
+            core.store.remove(&entry.hash);
         }
         unregister();
         if publish.is_closed() {
@@ -134,11 +134,11 @@ async fn transfer(
     }
     publish.send_replace(Some(Ok(Served { entry: entry.clone(), how: How::Miss })));
     request.have = None;
-    let mut in_flight = InFlight::new(inner);
+    let mut in_flight = InFlight::new(core);
     let mut source = (first, incoming);
     let mut opens = 1;
     loop {
-        let error = match pump(inner, &entry, source.1, source.0.label, &mut in_flight).await {
+        let error = match pump(core, &entry, source.1, source.0.label, &mut in_flight).await {
             Ok(whole) if entry.is_shareable() && !completed(&entry.body) => {
                 // Every piece was signed, so no other source has better ones.
                 tracing::error!(resource = %whole.hash.short(), "signed pieces do not make up the signed whole");
@@ -149,7 +149,7 @@ async fn transfer(
             Ok(whole) => {
                 entry.body.end(Ended::Whole);
                 if entry.is_shareable() {
-                    inner.store.insert(whole);
+                    core.store.insert(whole);
                 }
                 return;
             }
@@ -157,9 +157,9 @@ async fn transfer(
         };
         tracing::debug!(source = source.0.label, err.kind = error.label(), %error, "transfer broke off");
         request.resume = Some(Resume { generation: entry.head.generation, offset: entry.body.length() });
-        match resume(inner, &request, &mut candidates, &mut opens, &error).await {
+        match resume(core, &request, &mut candidates, &mut opens, &error).await {
             Some(next) => {
-                inner.observer.failed_over(&error);
+                core.observer.failed_over(&error);
                 source = next;
             }
             None => {
@@ -174,7 +174,7 @@ async fn transfer(
 
 /// The next source that has exactly this body, from the offset on.
 async fn resume(
-    inner: &Inner,
+    core: &Core,
     request: &FillRequest,
     candidates: &mut VecDeque<Candidate>,
     opens: &mut usize,
@@ -189,12 +189,12 @@ async fn resume(
             if std::mem::replace(&mut refilled, true) {
                 return None;
             }
-            *candidates = inner.plan.candidates(&request.key, request.hops).into();
+            *candidates = core.plan.candidates(&request.key, request.hops).into();
             continue;
         };
         *opens += 1;
         let opened = candidate.source.open(request).await;
-        inner.observer.asked(candidate.label, opened.as_ref().map(|_| ()));
+        core.observer.asked(candidate.label, opened.as_ref().map(|_| ()));
         if let Ok(Opened::Response(incoming)) = opened
             && request.resume.is_some_and(|resume| resume.generation == incoming.head.generation)
         {
@@ -216,7 +216,7 @@ fn completed(body: &Growing) -> bool {
 
 /// Moves pieces from one source into the body. Returns the entry to store once the body is whole and proven.
 async fn pump(
-    inner: &Inner,
+    core: &Core,
     entry: &Arc<Entry>,
     incoming: Incoming,
     label: &'static str,
@@ -240,15 +240,16 @@ async fn pump(
             Event::Parent(node, pair) => body.learn(node, pair),
             Event::Data(chunk) => {
                 let bytes = chunk.bytes().len() as u64;
-                if !entry.is_shareable() && !tokio::time::timeout(PRIVATE_PATIENCE, body.room()).await.unwrap_or(false) {
+                if !entry.is_shareable() && !tokio::time::timeout(PRIVATE_PATIENCE, body.room()).await.unwrap_or(false)
+                {
                     return Err(SourceError::Refused("nobody reads it any more".into()));
                 }
                 if entry.is_shareable() && !in_flight.grow(bytes) {
-                    return Err(SourceError::TooLarge(inner.config.max_in_flight_bytes));
+                    return Err(SourceError::TooLarge(core.config.max_in_flight_bytes));
                 }
                 let length = body.push(chunk).ok_or_else(|| SourceError::Corrupt("a gap in the body".into()))?;
-                inner.observer.filled(label, bytes);
-                let most = if entry.is_shareable() { inner.config.max_object_bytes } else { u64::MAX };
+                core.observer.filled(label, bytes);
+                let most = if entry.is_shareable() { core.config.max_object_bytes } else { u64::MAX };
                 let most = entry.head.length.map_or(most, |announced| most.min(announced));
                 if length > most {
                     return Err(SourceError::TooLarge(most));

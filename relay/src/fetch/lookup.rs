@@ -1,8 +1,10 @@
 //! The look-up. A hit is answered without waiting; everything else joins the fill that runs or starts one.
 
 use super::{
-    Observer, Plan,
+    FetchConfig, FetchError, How, Observer, Plan, Served,
     fill::{self, Wanted},
+    served::Outcome,
+    shared::Core,
 };
 use crate::{
     clock::Clock,
@@ -11,97 +13,19 @@ use crate::{
     store::Store,
 };
 use dashmap::{DashMap, mapref::entry::Entry as Slot};
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
-use weir_protocol::{ids::ResourceHash, resource::ResourceKey};
+use weir_protocol::{
+    ids::{Generation, ResourceHash},
+    resource::ResourceKey,
+};
 
 /// Times a request competes again after the fill it joined has failed.
 const ATTEMPTS: usize = 2;
 
-/// Bounds of the fetcher.
-#[derive(Debug, Clone, Copy)]
-pub struct FetchConfig {
-    /// Fills that may run at once; more are refused as overload.
-    pub max_fills: usize,
-    /// Bytes that growing bodies may hold together.
-    pub max_in_flight_bytes: u64,
-    /// Longest body that is kept. Longer ones are passed through a window when their length is announced, and broken
-    /// off when it is not.
-    pub max_object_bytes: u64,
-    /// Bytes of a private body that may wait unread.
-    pub private_window_bytes: u64,
-}
-
-impl Default for FetchConfig {
-    fn default() -> Self {
-        const MIB: u64 = 1 << 20;
-        Self {
-            max_fills: 512,
-            max_in_flight_bytes: 256 * MIB,
-            max_object_bytes: 64 * MIB,
-            private_window_bytes: MIB,
-        }
-    }
-}
-
-/// How a response was come by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
-    /// Fresh, from memory.
-    Hit,
-    /// Fresh, from disk.
-    DiskHit,
-    /// Stale, because it is being refreshed (RFC 5861 section 3).
-    StaleWhileRevalidate,
-    /// Stale, because no source answers (RFC 5861 section 4).
-    StaleIfError,
-    /// Fetched for this request.
-    Miss,
-    /// Stale, and found unchanged by asking.
-    Revalidated,
-    /// Fetched for another request that came first.
-    Collapsed,
-}
-
-/// A response for one requester.
-#[derive(Clone)]
-pub struct Served {
-    /// The response, perhaps still growing.
-    pub entry: Arc<Entry>,
-    /// How it was come by.
-    pub how: How,
-}
-
-/// Why there is no response.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-pub enum FetchError {
-    /// No source could serve; the last one's reason.
-    #[error("no source: {0}")]
-    NoSource(SourceError),
-    /// Nobody may be asked for this resource.
-    #[error("nobody to ask")]
-    Nobody,
-    /// Too many fills run already.
-    #[error("too many fills at once")]
-    Overloaded,
-    /// The fill ended without a word; it may be tried again.
-    #[error("fill abandoned")]
-    Abandoned,
-}
-
-pub(super) type Outcome = Option<Result<Served, FetchError>>;
-
-pub(super) struct Inner {
-    pub(super) store: Arc<Store>,
-    pub(super) plan: Arc<dyn Plan>,
-    pub(super) observer: Arc<dyn Observer>,
-    pub(super) clock: Clock,
-    pub(super) config: FetchConfig,
-    pub(super) in_flight: AtomicU64,
+struct Inner {
+    core: Core,
     fills: DashMap<ResourceHash, watch::Receiver<Outcome>>,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -121,12 +45,7 @@ impl Fetch {
         config: FetchConfig,
     ) -> Self {
         Self(Arc::new(Inner {
-            store,
-            plan,
-            observer,
-            clock,
-            config,
-            in_flight: AtomicU64::new(0),
+            core: Core { store, plan, observer, clock, config, in_flight: AtomicU64::new(0) },
             fills: DashMap::new(),
             permits: Arc::new(Semaphore::new(config.max_fills)),
             tasks: TaskTracker::new(),
@@ -135,12 +54,12 @@ impl Fetch {
 
     /// The clock that decides what is fresh.
     pub fn clock(&self) -> &Clock {
-        &self.0.clock
+        &self.0.core.clock
     }
 
     /// The store below.
     pub fn store(&self) -> &Arc<Store> {
-        &self.0.store
+        &self.0.core.store
     }
 
     /// Fills under way.
@@ -150,8 +69,8 @@ impl Fetch {
 
     /// What may be served at once from memory, without waiting.
     pub fn hit(&self, key: &ResourceKey) -> Option<Served> {
-        let entry = self.0.store.get(&key.hash())?;
-        let now = self.0.clock.now();
+        let entry = self.0.core.store.get(&key.hash())?;
+        let now = self.0.core.clock.now();
         let how = if entry.is_fresh(now) {
             How::Hit
         } else if entry.usable_while_revalidating(now) {
@@ -161,7 +80,7 @@ impl Fetch {
         } else {
             return None;
         };
-        self.0.observer.served(&entry, how);
+        self.0.core.observer.served(&entry, how);
         Some(Served { entry, how })
     }
 
@@ -187,12 +106,29 @@ impl Fetch {
         {
             return Some(Served { entry: served.entry, how: How::Collapsed });
         }
-        let now = self.0.clock.now();
-        let entry = match self.0.store.get(&hash) {
+        let now = self.0.core.clock.now();
+        let entry = match self.0.core.store.get(&hash) {
             Some(entry) => entry,
-            None => self.0.store.load(&hash, now).await?,
+            None => self.0.core.store.load(&hash, now).await?,
         };
         entry.usable_on_error(now).then_some(Served { entry, how: How::StaleIfError })
+    }
+
+    /// Exactly this body, kept or arriving, however stale: for whoever has its beginning already. Asks nobody.
+    pub async fn body(&self, key: &ResourceKey, generation: Generation) -> Option<Served> {
+        let hash = key.hash();
+        let is_it = |entry: &Arc<Entry>| entry.is_shareable() && entry.head.generation == generation;
+        let running = self.0.fills.get(&hash).map(|fill| fill.clone());
+        if let Some(Some(Ok(served))) = running.map(|fill| fill.borrow().clone())
+            && is_it(&served.entry)
+        {
+            return Some(Served { entry: served.entry, how: How::Collapsed });
+        }
+        let entry = match self.0.core.store.get(&hash) {
+            Some(entry) => entry,
+            None => self.0.core.store.load(&hash, self.0.core.clock.now()).await?,
+        };
+        is_it(&entry).then_some(Served { entry, how: How::Hit })
     }
 
     /// Like [`Fetch::get`], but asks a source even when what is held is fresh.
@@ -202,15 +138,15 @@ impl Fetch {
 
     /// What is in memory and may be served, stale if need be, because no source answered in time.
     pub fn stale(&self, key: &ResourceKey) -> Option<Served> {
-        let now = self.0.clock.now();
-        let entry = self.0.store.get(&key.hash())?;
+        let now = self.0.core.clock.now();
+        let entry = self.0.core.store.get(&key.hash())?;
         let how = match (entry.is_fresh(now), entry.usable_on_error(now)) {
             (true, _) => How::Hit,
             (false, true) => How::StaleIfError,
             (false, false) => return None,
         };
         let served = Served { entry, how };
-        self.0.observer.served(&served.entry, served.how);
+        self.0.core.observer.served(&served.entry, served.how);
         Some(served)
     }
 
@@ -238,7 +174,7 @@ impl Fetch {
                 }
                 served.how = How::Collapsed;
             }
-            self.0.observer.served(&served.entry, served.how);
+            self.0.core.observer.served(&served.entry, served.how);
             return Ok(served);
         }
         Err(last)
@@ -279,7 +215,7 @@ impl Fetch {
         let (inner, key, own) = (self.0.clone(), key.clone(), outcome.clone());
         self.0.tasks.spawn(async move {
             let done = Unregister { inner: &inner, own: Mutex::new(registered.map(|hash| (hash, own))) };
-            fill::run(&inner, key, hops, wanted, publish, || done.now()).await;
+            fill::run(&inner.core, key, hops, wanted, publish, || done.now()).await;
             drop(done);
             drop(permit);
         });
@@ -325,29 +261,5 @@ async fn wait(outcome: &mut watch::Receiver<Outcome>) -> Result<Served, FetchErr
     match outcome.wait_for(Option::is_some).await {
         Ok(found) => found.clone().unwrap_or(Err(FetchError::Abandoned)),
         Err(_) => Err(FetchError::Abandoned),
-    }
-}
-
-/// Counts bytes of growing bodies against the bound, and gives them back when the fill ends.
-pub(super) struct InFlight<'a> {
-    inner: &'a Inner,
-    bytes: u64,
-}
-
-impl<'a> InFlight<'a> {
-    pub(super) fn new(inner: &'a Inner) -> Self {
-        Self { inner, bytes: 0 }
-    }
-
-    /// False when the bound is passed.
-    pub(super) fn grow(&mut self, bytes: u64) -> bool {
-        self.bytes += bytes;
-        self.inner.in_flight.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.inner.config.max_in_flight_bytes
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.inner.in_flight.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

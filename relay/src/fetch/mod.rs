@@ -4,6 +4,10 @@
 mod fill;
 mod lookup;
 mod plan;
+mod served;
+mod shared;
 
-pub use lookup::{Fetch, FetchConfig, FetchError, How, Served};
+pub use lookup::Fetch;
 pub use plan::{Candidate, Observer, Plan};
+pub use served::{FetchError, How, Served};
+pub use shared::FetchConfig;

@@ -1,10 +1,12 @@
 //! What the fetcher is told by others: whom to ask, and who listens.
 
+use super::How;
 use crate::{
     object::Entry,
     source::{Source, SourceError},
 };
 use std::sync::Arc;
+
 use weir_protocol::resource::ResourceKey;
 
 /// One source to ask.
@@ -25,7 +27,7 @@ pub trait Plan: Send + Sync + 'static {
 /// Learns what happens, for metrics and for following what is watched. Called on hot paths: must not block.
 pub trait Observer: Send + Sync + 'static {
     /// A response is being given to somebody.
-    fn served(&self, entry: &Arc<Entry>, how: super::How) {
+    fn served(&self, entry: &Arc<Entry>, how: How) {
         let _ = (entry, how);
     }
     /// A source was asked; `Ok` when a head came back.

@@ -184,9 +184,16 @@ mod tests {
     use weir_hls::{Bounds, read};
 
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
-    const LIVE: &str = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:4,\na.ts\n";
+    const LIVE: &str =
+        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:4,\na.ts\n";
 
-    fn verdict(kind: ResourceKind, status: u16, fields: &[(&str, &str)], playlist: Option<&Playlist>, frozen: u64) -> Freshness {
+    fn verdict(
+        kind: ResourceKind,
+        status: u16,
+        fields: &[(&str, &str)],
+        playlist: Option<&Playlist>,
+        frozen: u64,
+    ) -> Freshness {
         let headers: HeaderMap = fields
             .iter()
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()))

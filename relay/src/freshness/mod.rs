@@ -5,4 +5,4 @@ mod directives;
 mod judge;
 
 pub use directives::Directives;
-pub use judge::{Judgement, Judged, judge};
+pub use judge::{Judged, Judgement, judge};

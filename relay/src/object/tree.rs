@@ -52,7 +52,9 @@ fn response(length: u64, offset: u64) -> ResponseIter {
 pub fn plan(length: u64, offset: u64) -> impl Iterator<Item = TreeItem> + Send {
     response(length, offset).map(|item| match item {
         BaoChunk::Parent { node, .. } => TreeItem::Parent(node),
-        BaoChunk::Leaf { start_chunk, size, .. } => TreeItem::Leaf { offset: start_chunk.0 * CHUNK_BYTES, length: size },
+        BaoChunk::Leaf { start_chunk, size, .. } => {
+            TreeItem::Leaf { offset: start_chunk.0 * CHUNK_BYTES, length: size }
+        }
     })
 }
 
@@ -280,9 +282,7 @@ mod tests {
         plan(tree.length, offset)
             .map(|item| match item {
                 TreeItem::Parent(node) => (item, Bytes::copy_from_slice(&tree.parent(node).unwrap())),
-                TreeItem::Leaf { offset, length } => {
-                    (item, body.slice(offset as usize..offset as usize + length))
-                }
+                TreeItem::Leaf { offset, length } => (item, body.slice(offset as usize..offset as usize + length)),
             })
             .collect()
     }

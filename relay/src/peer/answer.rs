@@ -2,9 +2,8 @@
 //! what is whole. Invariant: bytes leave only under the evidence they were verified with.
 
 use super::{
-    Networks,
+    Directory, Networks, PeerObserver,
     frames::{FrameError, read_frame, write_reply},
-    server::PeerObserver,
 };
 use crate::{
     fetch::{Fetch, FetchError, Served},
@@ -35,7 +34,7 @@ pub(super) enum Gate {
     /// A relay: members of the networks it is in.
     Relay(Arc<Networks>),
     /// An adapter: relays in its directory.
-    Adapter(Arc<super::Directory>),
+    Adapter(Arc<Directory>),
 }
 
 impl Gate {
@@ -116,13 +115,21 @@ impl Answering<'_> {
                 Some(served) if has_beyond(&served.entry, request.offset) => Ok(served),
                 _ => return refused(RefusalReason::UpstreamFailed, "not held"),
             },
-            RequestKind::Get => {
-                let work = timeout(SOURCE_PATIENCE, self.fetch.get(&key, request.hops));
-                match waiting(send, work).await? {
-                    Ok(fetched) => fetched,
-                    Err(_) => return refused(RefusalReason::UpstreamTimeout, "no source answered in time"),
+            RequestKind::Get => match request.generation {
+                // A transfer goes on with the body it began with. A fill would bring a newer one, and cost the origin
+                // a request for each relay whose source broke.
+                Some(wanted) => match self.fetch.body(&key, wanted).await {
+                    Some(served) => Ok(served),
+                    None => return refused(RefusalReason::GenerationGone, ""),
+                },
+                None => {
+                    let work = timeout(SOURCE_PATIENCE, self.fetch.get(&key, request.hops));
+                    match waiting(send, work).await? {
+                        Ok(fetched) => fetched,
+                        Err(_) => return refused(RefusalReason::UpstreamTimeout, "no source answered in time"),
+                    }
                 }
-            }
+            },
         };
         Ok(match fetched {
             Ok(served) if request.generation.is_none_or(|wanted| wanted == served.entry.head.generation) => {

@@ -1,10 +1,7 @@
 //! A relay or the adapter as a source. Invariant: every event that leaves here was verified: the head or record
 //! against the publisher's keys, each chunk against its signature, each group against the signed root.
 
-use super::{
-    Links, Network,
-    frames::ReplyReader,
-};
+use super::{Links, Network, frames::ReplyReader};
 use crate::{
     clock::Clock,
     mesh::Failure,
@@ -45,10 +42,7 @@ pub(super) struct PeerSource {
 
 impl Source for PeerSource {
     fn open<'a>(&'a self, request: &'a FillRequest) -> BoxFuture<'a, Result<Opened, SourceError>> {
-        async move {
-            self.ask(request).await.inspect_err(|error| self.mark(error))
-        }
-        .boxed()
+        async move { self.ask(request).await.inspect_err(|error| self.mark(error)) }.boxed()
     }
 }
 

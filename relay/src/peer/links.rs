@@ -12,8 +12,6 @@ use weir_protocol::ids::RelayId;
 
 /// Limit for one dial, handshake included.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
-/// After a failed dial a node is not dialled again for this long.
-const COOL_OFF: Duration = Duration::from_millis(500);
 /// Nodes remembered; a network of more relays than this talks to the owners it has room for.
 const MAX_LINKS: usize = 4096;
 
@@ -66,7 +64,9 @@ impl Links {
             return Ok(slot.clone());
         }
         if self.slots.len() >= MAX_LINKS {
-            self.slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|slot| slot.connection().is_some()));
+            self.slots.retain(|_, slot| {
+                Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|slot| slot.connection().is_some())
+            });
         }
         if self.slots.len() >= MAX_LINKS {
             return Err(LinkError::Full);
@@ -77,14 +77,15 @@ impl Links {
     /// The open connection to a node, or a new one to the first of `addresses` that answers.
     pub async fn get(&self, relay: RelayId, addresses: &[SocketAddr]) -> Result<quinn::Connection, LinkError> {
         let slot = self.slot(relay)?;
+        let asked = Instant::now();
         let mut slot = slot.lock().await;
         if let Some(connection) = slot.connection() {
             return Ok(connection.clone());
         }
-        // Whoever waited for a dial that failed meanwhile, or comes soon after, does not wait for another one: many
-        // requests to a dead node would queue up behind one another for a time-out each.
+        // Whoever waited for a dial that failed meanwhile does not wait for another one: many requests to a dead node
+        // would queue up behind one another for a time-out each. Whoever comes later dials anew: the node may be back.
         if let Some((at, error)) = &slot.failed
-            && at.elapsed() < COOL_OFF
+            && asked <= *at
         {
             return Err(error.clone());
         }

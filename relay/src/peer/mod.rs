@@ -4,12 +4,18 @@
 
 mod answer;
 mod client;
+mod directory;
 mod frames;
 mod links;
 mod network;
+mod networks;
+mod observer;
 mod server;
 mod session;
 
+pub use directory::Directory;
 pub use links::{Dialled, LinkError, Links};
-pub use network::{Directory, Network, Networks};
-pub use server::{PeerObserver, PeerServer};
+pub use network::Network;
+pub use networks::Networks;
+pub use observer::PeerObserver;
+pub use server::PeerServer;

@@ -1,23 +1,16 @@
 //! One publisher's network as this node knows it: who signs, who feeds it, who is in it. Invariant: members and key
 //! lists change only on the word of the publisher's adapter or root key.
 
-use super::{Links, client::PeerSource};
-use crate::{
-    clock::Clock,
-    fetch::{Candidate, Plan},
-    mesh::{Failure, Mesh, Step},
-};
+use crate::mesh::{Failure, Mesh};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::watch;
 use weir_protocol::{
     ids::{PublisherId, RelayId},
-    keys::{KeyRing, RootKey},
-    resource::ResourceKey,
+    keys::KeyRing,
     time::UnixMillis,
 };
 
@@ -127,147 +120,7 @@ impl Network {
         }
     }
 
-    fn mesh(&self) -> MutexGuard<'_, Mesh> {
+    pub(super) fn mesh(&self) -> MutexGuard<'_, Mesh> {
         self.mesh.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The networks this relay is in, and for each object the plan of whom to ask.
-pub struct Networks {
-    networks: DashMap<PublisherId, Arc<Network>>,
-    links: Arc<Links>,
-    clock: Clock,
-}
-
-impl Networks {
-    /// No network yet.
-    pub fn new(links: Arc<Links>, clock: Clock) -> Self {
-        Self { networks: DashMap::new(), links, clock }
-    }
-
-    /// Joins a network.
-    pub fn join(&self, network: Arc<Network>) {
-        self.networks.insert(network.publisher, network);
-    }
-
-    /// The network of a publisher.
-    pub fn get(&self, publisher: &PublisherId) -> Option<Arc<Network>> {
-        self.networks.get(publisher).map(|network| network.clone())
-    }
-
-    /// All networks.
-    pub fn all(&self) -> Vec<Arc<Network>> {
-        self.networks.iter().map(|network| network.clone()).collect()
-    }
-
-    /// The links below.
-    pub fn links(&self) -> &Arc<Links> {
-        &self.links
-    }
-}
-
-impl Plan for Networks {
-    fn candidates(&self, key: &ResourceKey, hops: u8) -> Vec<Candidate> {
-        let Some(network) = self.get(&key.publisher) else { return Vec::new() };
-        let plan = network.mesh().plan(&key.hash(), hops, self.clock.now());
-        let candidate = |step: Step| {
-            let (relay, held_only, label) = match step {
-                Step::Owner(relay) => (relay, false, "peer"),
-                Step::Holder(relay) => (relay, true, "peer"),
-                Step::Adapter => (network.adapter, false, "adapter"),
-            };
-            let source = PeerSource {
-                network: network.clone(),
-                links: self.links.clone(),
-                clock: self.clock.clone(),
-                relay,
-                held_only,
-            };
-            Candidate { source: Arc::new(source), label }
-        };
-        plan.into_iter().map(candidate).collect()
-    }
-}
-
-/// The adapter's own list of its network: relays that are connected, and the keys it signs with.
-pub struct Directory {
-    publisher: PublisherId,
-    members: watch::Sender<DirectoryState>,
-    keys: watch::Sender<Vec<u8>>,
-}
-
-/// Who is connected.
-#[derive(Debug, Clone, Default)]
-pub(super) struct DirectoryState {
-    pub(super) epoch: u64,
-    pub(super) members: Vec<Present>,
-}
-
-/// A relay at its control stream.
-#[derive(Debug, Clone)]
-pub(super) struct Present {
-    pub(super) relay: RelayId,
-    pub(super) address: SocketAddr,
-    session: u64,
-}
-
-impl Directory {
-    /// An empty network of the publisher with this root key, whose current key list is `keys`.
-    pub fn new(root: &RootKey, keys: Vec<u8>) -> Self {
-        Self {
-            publisher: root.publisher_id(),
-            members: watch::Sender::new(DirectoryState::default()),
-            keys: watch::Sender::new(keys),
-        }
-    }
-
-    /// The publisher.
-    pub fn publisher(&self) -> PublisherId {
-        self.publisher
-    }
-
-    /// Publishes a new key list to every connected relay.
-    pub fn set_keys(&self, encoded: Vec<u8>) {
-        self.keys.send_replace(encoded);
-    }
-
-    /// Relays that are connected now.
-    pub fn relays(&self) -> Vec<RelayId> {
-        self.members.borrow().members.iter().map(|member| member.relay).collect()
-    }
-
-    pub(super) fn watch(&self) -> (watch::Receiver<DirectoryState>, watch::Receiver<Vec<u8>>) {
-        (self.members.subscribe(), self.keys.subscribe())
-    }
-
-    /// A relay has come; the number of its session, or `None` when the network is full.
-    pub(super) fn enter(&self, relay: RelayId, address: SocketAddr) -> Option<u64> {
-        let mut entered = None;
-        self.members.send_if_modified(|state| {
-            state.members.retain(|member| member.relay != relay);
-            state.epoch += 1;
-            if state.members.len() < MAX_MEMBERS {
-                // Every session has an epoch of its own.
-                state.members.push(Present { relay, address, session: state.epoch });
-                entered = Some(state.epoch);
-            }
-            true
-        });
-        entered
-    }
-
-    /// That session is over. A newer one of the same relay stays: a relay that was killed and started again comes from
-    /// the same address while its former connection has not timed out yet.
-    pub(super) fn leave(&self, session: u64) {
-        self.members.send_if_modified(|state| {
-            let before = state.members.len();
-            state.members.retain(|member| member.session != session);
-            state.epoch += u64::from(state.members.len() != before);
-            state.members.len() != before
-        });
-    }
-
-    pub(super) fn contains(&self, relay: &RelayId) -> bool {
-        self.members.borrow().members.iter().any(|member| member.relay == *relay)
     }
 }

@@ -1,12 +1,12 @@
 //! Serves connections, whoever opened them: one control stream, and a bounded number of requests beside it.
 
 use super::{
-    Directory, Links, Networks,
+    Directory, Links, Networks, PeerObserver,
     answer::{Answering, Gate},
     links::Dialled,
     session::Role,
 };
-use crate::{clock::Clock, fetch::Fetch, meter::Account, quic::BulkConnection};
+use crate::{clock::Clock, fetch::Fetch, quic::BulkConnection};
 use quinn::{RecvStream, SendStream};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -15,18 +15,12 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use weir_protocol::ids::{PublisherId, RelayId};
+use weir_protocol::ids::RelayId;
 
 /// The first stream of an inbound connection must come this soon.
 const FIRST_STREAM: Duration = Duration::from_secs(10);
 /// Application close code: the control stream ended or was not understood.
 const CLOSE_SESSION: quinn::VarInt = quinn::VarInt::from_u32(4);
-
-/// Learns what peers are sent.
-pub trait PeerObserver: Send + Sync + 'static {
-    /// The account for one reply to `peer` with `publisher`'s bytes.
-    fn delivery(&self, peer: RelayId, publisher: PublisherId) -> Arc<dyn Account>;
-}
 
 /// Answers peers.
 pub struct PeerServer {
@@ -39,12 +33,7 @@ pub struct PeerServer {
 
 impl PeerServer {
     /// A relay: answers members of its networks.
-    pub fn relay(
-        networks: Arc<Networks>,
-        fetch: Fetch,
-        clock: Clock,
-        observer: Arc<dyn PeerObserver>,
-    ) -> Self {
+    pub fn relay(networks: Arc<Networks>, fetch: Fetch, clock: Clock, observer: Arc<dyn PeerObserver>) -> Self {
         Self {
             gate: Gate::Relay(networks.clone()),
             links: networks.links().clone(),
@@ -106,7 +95,7 @@ impl PeerServer {
         };
         let mut requests = JoinSet::new();
         let entered = Notify::new();
-        let session = self.role.run(peer, link.remote, control, &entered);
+        let session = self.role.run(peer, link.remote, control, &entered, &cancel);
         tokio::pin!(session);
         let mut accepting = false;
         loop {

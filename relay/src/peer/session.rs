@@ -3,13 +3,14 @@
 
 use super::{
     Directory, Networks,
+    directory::Present,
     frames::{ControlReader, FrameError, read_frame, write_control},
-    network::Present,
 };
 use crate::clock::Clock;
 use quinn::{RecvStream, SendStream};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
 use weir_protocol::{
     ids::RelayId,
     wire::{ControlFrame, Hello, MAX_CONTROL_FRAME, Member, Members, VERSION},
@@ -52,6 +53,7 @@ impl Role {
         address: SocketAddr,
         (mut send, mut receive): (SendStream, RecvStream),
         entered: &Notify,
+        stopping: &CancellationToken,
     ) -> Result<(), SessionError> {
         write_control(&mut send, &hello()).await?;
         let first = timeout(HELLO_TIMEOUT, read_frame(&mut receive, MAX_CONTROL_FRAME))
@@ -69,7 +71,7 @@ impl Role {
                 relay(networks, clock, peer, send, reader).await
             }
             Self::Adapter(directory) => {
-                let _member = Membership::enter(directory, peer, address).ok_or(SessionError::Full)?;
+                let _member = Membership::enter(directory, peer, address, stopping).ok_or(SessionError::Full)?;
                 entered.notify_one();
                 adapter(directory, send, reader).await
             }
@@ -77,21 +79,30 @@ impl Role {
     }
 }
 
-/// A relay's place in the directory, given up when its session ends in whatever way.
+/// A relay's place in the directory, given up when its session ends in whatever way, unless the adapter itself is
+/// stopping: relays that heard how the others leave one by one would refuse each other just when they need each other.
 struct Membership<'a> {
     directory: &'a Directory,
+    stopping: &'a CancellationToken,
     session: u64,
 }
 
 impl<'a> Membership<'a> {
-    fn enter(directory: &'a Directory, relay: RelayId, address: SocketAddr) -> Option<Self> {
-        directory.enter(relay, address).map(|session| Self { directory, session })
+    fn enter(
+        directory: &'a Directory,
+        relay: RelayId,
+        address: SocketAddr,
+        stopping: &'a CancellationToken,
+    ) -> Option<Self> {
+        directory.enter(relay, address).map(|session| Self { directory, stopping, session })
     }
 }
 
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
-        self.directory.leave(self.session);
+        if !self.stopping.is_cancelled() {
+            self.directory.leave(self.session);
+        }
     }
 }
 
@@ -160,7 +171,10 @@ async fn relay(
                     network.offer_keys(&bytes, clock.now());
                 }
             }
-            ControlFrame::Hello(_) | ControlFrame::Pong(_) | ControlFrame::Goodbye { .. } | ControlFrame::Unknown { .. } => {}
+            ControlFrame::Hello(_)
+            | ControlFrame::Pong(_)
+            | ControlFrame::Goodbye { .. }
+            | ControlFrame::Unknown { .. } => {}
         }
     }
     Ok(())

@@ -54,19 +54,13 @@ impl Acceptor {
         }
         handshakes.shutdown().await;
         routes.shared.endpoint.close(CLOSE_SHUTDOWN, b"shutting down");
-        if tokio::time::timeout(DRAIN_LIMIT, routes.shared.endpoint.wait_idle())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(DRAIN_LIMIT, routes.shared.endpoint.wait_idle()).await.is_err() {
             tracing::debug!("some peers did not confirm the close in time");
         }
     }
 
     fn admit(self: &Arc<Self>, incoming: Incoming, handshakes: &mut JoinSet<()>) {
-        let load = Load {
-            handshakes: handshakes.len(),
-            connections: self.shared.endpoint.open_connections(),
-        };
+        let load = Load { handshakes: handshakes.len(), connections: self.shared.endpoint.open_connections() };
         match decide(load, incoming.remote_address_validated(), &self.tuning) {
             Admission::Accept => {
                 let routes = Arc::clone(self);
@@ -156,22 +150,8 @@ mod tests {
 
     #[test]
     fn admission_by_load() {
-        let tuning = Tuning {
-            max_handshakes: 4,
-            retry_above: 2,
-            max_connections: 8,
-            ..Tuning::default()
-        };
-        let decide = |handshakes, connections, validated| {
-            decide(
-                Load {
-                    handshakes,
-                    connections,
-                },
-                validated,
-                &tuning,
-            )
-        };
+        let tuning = Tuning { max_handshakes: 4, retry_above: 2, max_connections: 8, ..Tuning::default() };
+        let decide = |handshakes, connections, validated| decide(Load { handshakes, connections }, validated, &tuning);
         assert_eq!(decide(0, 0, false), Admission::Accept);
         assert_eq!(decide(1, 7, false), Admission::Accept);
         assert_eq!(decide(2, 7, false), Admission::Retry);

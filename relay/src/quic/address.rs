@@ -11,10 +11,7 @@ use libp2p::{Multiaddr, PeerId};
 /// The multiaddress `/ip4|ip6/…/udp/…/quic-v1` of a socket address.
 pub fn multiaddr_of(address: SocketAddr) -> Multiaddr {
     let address = canonical(address);
-    Multiaddr::empty()
-        .with(Protocol::from(address.ip()))
-        .with(Protocol::Udp(address.port()))
-        .with(Protocol::QuicV1)
+    Multiaddr::empty().with(Protocol::from(address.ip())).with(Protocol::Udp(address.port())).with(Protocol::QuicV1)
 }
 
 /// Reads `/ip4|ip6/…/udp/…/quic-v1[/p2p/…]`. `None` for everything else: names are resolved before, circuits belong to
@@ -35,10 +32,7 @@ pub fn socket_addr_of(address: &Multiaddr) -> Option<(SocketAddr, Option<PeerId>
         Some(Protocol::P2p(peer)) => Some(peer),
         Some(_) => return None,
     };
-    parts
-        .next()
-        .is_none()
-        .then_some((canonical(SocketAddr::new(ip, port)), peer))
+    parts.next().is_none().then_some((canonical(SocketAddr::new(ip, port)), peer))
 }
 
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
@@ -126,18 +120,11 @@ mod tests {
     #[test]
     fn families() {
         let (v4, v6): (SocketAddr, SocketAddr) = ("192.0.2.7:9".parse().unwrap(), "[2001:db8::1]:9".parse().unwrap());
-        for (bound, reaches_v4, reaches_v6) in [
-            ("[::]:1", true, true),
-            ("0.0.0.0:1", true, false),
-            ("[::1]:1", false, true),
-            ("127.0.0.1:1", true, false),
-        ] {
+        for (bound, reaches_v4, reaches_v6) in
+            [("[::]:1", true, true), ("0.0.0.0:1", true, false), ("[::1]:1", false, true), ("127.0.0.1:1", true, false)]
+        {
             let bound = bound.parse().unwrap();
-            assert_eq!(
-                (reachable(bound, v4), reachable(bound, v6)),
-                (reaches_v4, reaches_v6),
-                "{bound}"
-            );
+            assert_eq!((reachable(bound, v4), reachable(bound, v6)), (reaches_v4, reaches_v6), "{bound}");
         }
         assert!(!reachable("[::]:1".parse().unwrap(), "0.0.0.0:9".parse().unwrap()));
         assert!(!reachable("[::]:1".parse().unwrap(), "192.0.2.7:0".parse().unwrap()));

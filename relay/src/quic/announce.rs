@@ -30,11 +30,7 @@ pub(super) struct Announced {
 impl Announced {
     /// Starts from `given`, or from what the routing table says when that is empty.
     pub(super) fn new(bound: SocketAddr, given: &[IpAddr]) -> Self {
-        let announced = Self {
-            bound,
-            current: Mutex::default(),
-            changed: AtomicWaker::new(),
-        };
+        let announced = Self { bound, current: Mutex::default(), changed: AtomicWaker::new() };
         if given.is_empty() {
             announced.replace(discover())
         } else {
@@ -46,11 +42,7 @@ impl Announced {
     pub(super) fn replace(&self, addresses: impl IntoIterator<Item = IpAddr>) {
         let next = if self.bound.ip().is_unspecified() {
             let reachable = |ip: &IpAddr| !ip.is_unspecified() && same_family(self.bound, *ip);
-            let sorted: BTreeSet<_> = addresses
-                .into_iter()
-                .map(|ip| ip.to_canonical())
-                .filter(reachable)
-                .collect();
+            let sorted: BTreeSet<_> = addresses.into_iter().map(|ip| ip.to_canonical()).filter(reachable).collect();
             sorted.into_iter().take(MAX_ADDRESSES).collect()
         } else {
             BTreeSet::from([self.bound.ip()])
@@ -76,25 +68,15 @@ impl Announced {
 
 fn discover() -> impl Iterator<Item = IpAddr> {
     let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    loopback
-        .into_iter()
-        .chain(ROUTE_PROBES.into_iter().filter_map(route_source))
+    loopback.into_iter().chain(ROUTE_PROBES.into_iter().filter_map(route_source))
 }
 
 /// The address that packets to `destination` would be sent from: connecting a UDP socket asks the routing table.
 fn route_source(destination: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = if destination.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
+    let any: IpAddr = if destination.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).ok()?;
     socket.connect(destination).ok()?;
-    socket
-        .local_addr()
-        .ok()
-        .map(|local| local.ip())
-        .filter(|ip| !ip.is_unspecified())
+    socket.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 #[cfg(test)]
@@ -116,11 +98,7 @@ mod tests {
 
     #[test]
     fn families_are_filtered_and_the_set_is_bounded() {
-        let all = || {
-            (0..100u8)
-                .map(|n| IpAddr::from([10, 0, 0, n]))
-                .chain(["2001:db8::1".parse().unwrap()])
-        };
+        let all = || (0..100u8).map(|n| IpAddr::from([10, 0, 0, n])).chain(["2001:db8::1".parse().unwrap()]);
         let v4 = Announced::new("0.0.0.0:7".parse().unwrap(), &all().collect::<Vec<_>>());
         assert_eq!(set(&v4).len(), MAX_ADDRESSES);
         v4.replace(["2001:db8::1".parse().unwrap(), "0.0.0.0".parse().unwrap()]);

@@ -26,11 +26,7 @@ pub struct BulkConnection {
 
 impl From<Established> for BulkConnection {
     fn from(Established { connection, peer }: Established) -> Self {
-        Self {
-            remote: canonical(connection.remote_address()),
-            conn: connection,
-            peer,
-        }
+        Self { remote: canonical(connection.remote_address()), conn: connection, peer }
     }
 }
 

@@ -40,12 +40,7 @@ pub struct QuicConfig {
 impl QuicConfig {
     /// A configuration with default tuning that finds its announced addresses by itself.
     pub fn new(listen: SocketAddr, identity: Keypair) -> Self {
-        Self {
-            listen,
-            identity,
-            addresses: Vec::new(),
-            tuning: Tuning::default(),
-        }
+        Self { listen, identity, addresses: Vec::new(), tuning: Tuning::default() }
     }
 }
 
@@ -116,29 +111,14 @@ impl Tuning {
     /// [`BindError::Tuning`] names the first field that is out of its range.
     pub fn validate(&self) -> Result<(), BindError> {
         let rules = [
-            (
-                self.stream_receive_window >= 64 * KIB,
-                "stream_receive_window must be at least 64 KiB",
-            ),
-            (
-                self.receive_window >= self.stream_receive_window,
-                "receive_window must cover stream_receive_window",
-            ),
+            (self.stream_receive_window >= 64 * KIB, "stream_receive_window must be at least 64 KiB"),
+            (self.receive_window >= self.stream_receive_window, "receive_window must cover stream_receive_window"),
             (self.send_window >= 64 * KIB, "send_window must be at least 64 KiB"),
             (self.max_streams >= 16, "max_streams must be at least 16"),
-            (
-                KEEP_ALIVE_SECS.contains(&self.keep_alive_secs),
-                "keep_alive_secs must be 5 to 15",
-            ),
-            (
-                self.idle_timeout_secs > self.keep_alive_secs,
-                "idle_timeout_secs must be longer than keep_alive_secs",
-            ),
+            (KEEP_ALIVE_SECS.contains(&self.keep_alive_secs), "keep_alive_secs must be 5 to 15"),
+            (self.idle_timeout_secs > self.keep_alive_secs, "idle_timeout_secs must be longer than keep_alive_secs"),
             (self.handshake_timeout_ms > 0, "handshake_timeout_ms must not be 0"),
-            (
-                INITIAL_MTU.contains(&self.initial_mtu),
-                "initial_mtu must be 1200 to 1452",
-            ),
+            (INITIAL_MTU.contains(&self.initial_mtu), "initial_mtu must be 1200 to 1452"),
             (self.max_handshakes > 0, "max_handshakes must not be 0"),
             (self.max_connections > 0, "max_connections must not be 0"),
             (self.inbound_queue > 0, "inbound_queue must not be 0"),
@@ -164,9 +144,7 @@ impl Tuning {
             .receive_window(VarInt::from_u32(self.receive_window))
             .send_window(self.send_window.into())
             .keep_alive_interval(Some(Duration::from_secs(self.keep_alive_secs.into())))
-            .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(
-                u32::from(self.idle_timeout_secs) * 1000,
-            ))))
+            .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(u32::from(self.idle_timeout_secs) * 1000))))
             .initial_mtu(self.initial_mtu)
             // The spin bit shows the round trip to everybody on the path.
             .allow_spin(false)
@@ -188,50 +166,17 @@ mod tests {
     #[test]
     fn each_range_is_enforced() {
         let broken = [
-            Tuning {
-                keep_alive_secs: 4,
-                ..Tuning::default()
-            },
-            Tuning {
-                keep_alive_secs: 16,
-                ..Tuning::default()
-            },
-            Tuning {
-                idle_timeout_secs: 10,
-                ..Tuning::default()
-            },
-            Tuning {
-                initial_mtu: 1199,
-                ..Tuning::default()
-            },
-            Tuning {
-                initial_mtu: 1453,
-                ..Tuning::default()
-            },
-            Tuning {
-                receive_window: MIB,
-                ..Tuning::default()
-            },
-            Tuning {
-                max_streams: 0,
-                ..Tuning::default()
-            },
-            Tuning {
-                max_handshakes: 0,
-                ..Tuning::default()
-            },
-            Tuning {
-                max_connections: 0,
-                ..Tuning::default()
-            },
-            Tuning {
-                inbound_queue: 0,
-                ..Tuning::default()
-            },
-            Tuning {
-                handshake_timeout_ms: 0,
-                ..Tuning::default()
-            },
+            Tuning { keep_alive_secs: 4, ..Tuning::default() },
+            Tuning { keep_alive_secs: 16, ..Tuning::default() },
+            Tuning { idle_timeout_secs: 10, ..Tuning::default() },
+            Tuning { initial_mtu: 1199, ..Tuning::default() },
+            Tuning { initial_mtu: 1453, ..Tuning::default() },
+            Tuning { receive_window: MIB, ..Tuning::default() },
+            Tuning { max_streams: 0, ..Tuning::default() },
+            Tuning { max_handshakes: 0, ..Tuning::default() },
+            Tuning { max_connections: 0, ..Tuning::default() },
+            Tuning { inbound_queue: 0, ..Tuning::default() },
+            Tuning { handshake_timeout_ms: 0, ..Tuning::default() },
         ];
         for tuning in broken {
             assert!(matches!(tuning.validate(), Err(BindError::Tuning(_))), "{tuning:?}");

@@ -39,12 +39,8 @@ impl ListenerState {
     /// Notes which addresses the machine has now.
     pub(super) fn update(&mut self, now: BTreeSet<IpAddr>, port: u16) {
         let Some((id, before)) = &mut self.active else { return };
-        let gone = before
-            .difference(&now)
-            .map(|ip| Change::Expired(*id, SocketAddr::new(*ip, port)));
-        let new = now
-            .difference(before)
-            .map(|ip| Change::New(*id, SocketAddr::new(*ip, port)));
+        let gone = before.difference(&now).map(|ip| Change::Expired(*id, SocketAddr::new(*ip, port)));
+        let new = now.difference(before).map(|ip| Change::New(*id, SocketAddr::new(*ip, port)));
         self.changes.extend(gone.chain(new));
         *before = now;
     }
@@ -54,11 +50,7 @@ impl ListenerState {
         let Some((id, announced)) = self.active.take_if(|(active, _)| *active == id) else {
             return false;
         };
-        self.changes.extend(
-            announced
-                .into_iter()
-                .map(|ip| Change::Expired(id, SocketAddr::new(ip, port))),
-        );
+        self.changes.extend(announced.into_iter().map(|ip| Change::Expired(id, SocketAddr::new(ip, port))));
         self.changes.push_back(Change::Closed(id));
         true
     }
@@ -93,12 +85,8 @@ mod tests {
         state.update(ips([1, 2]), PORT);
         state.update(ips([2, 3]), PORT);
         state.update(ips([2, 3]), PORT);
-        let expected = [
-            Change::New(id, at(1)),
-            Change::New(id, at(2)),
-            Change::Expired(id, at(1)),
-            Change::New(id, at(3)),
-        ];
+        let expected =
+            [Change::New(id, at(1)), Change::New(id, at(2)), Change::Expired(id, at(1)), Change::New(id, at(3))];
         assert_eq!(drain(&mut state), expected);
     }
 
@@ -111,10 +99,7 @@ mod tests {
         assert!(!state.close(other, PORT));
         assert!(state.close(id, PORT));
         assert!(!state.close(id, PORT));
-        assert_eq!(
-            drain(&mut state),
-            [Change::New(id, at(1)), Change::Expired(id, at(1)), Change::Closed(id)]
-        );
+        assert_eq!(drain(&mut state), [Change::New(id, at(1)), Change::Expired(id, at(1)), Change::Closed(id)]);
         state.update(ips([2]), PORT);
         assert!(drain(&mut state).is_empty());
         assert!(state.open(other));

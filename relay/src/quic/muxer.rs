@@ -75,9 +75,7 @@ impl StreamMuxer for Muxer {
     type Error = TransportError;
 
     fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Substream, TransportError>> {
-        let Self {
-            connection, inbound, ..
-        } = &mut *self;
+        let Self { connection, inbound, .. } = &mut *self;
         let start = || {
             let connection = connection.clone();
             async move { connection.accept_bi().await }.boxed()
@@ -86,9 +84,7 @@ impl StreamMuxer for Muxer {
     }
 
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Substream, TransportError>> {
-        let Self {
-            connection, outbound, ..
-        } = &mut *self;
+        let Self { connection, outbound, .. } = &mut *self;
         let start = || {
             let connection = connection.clone();
             async move { connection.open_bi().await }.boxed()

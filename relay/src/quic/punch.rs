@@ -46,7 +46,5 @@ pub(super) async fn punch(shared: Arc<Shared>, remote: SocketAddr, peer: PeerId)
             }
         }
     };
-    tokio::time::timeout(shared.handshake_timeout, attempt)
-        .await
-        .map_err(|_| DialError::TimedOut)?
+    tokio::time::timeout(shared.handshake_timeout, attempt).await.map_err(|_| DialError::TimedOut)?
 }

@@ -70,13 +70,11 @@ impl Shared {
         let crypto = tls::client(&self.identity, alpn, expected)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::clone(&self.transport));
-        let connecting = endpoint
-            .connect_with(config, remote, SERVER_NAME)
-            .map_err(|error| match error {
-                ConnectError::EndpointStopping => DialError::ShutDown,
-                ConnectError::InvalidRemoteAddress(_) => DialError::Unreachable(remote),
-                other => DialError::Connect(other),
-            })?;
+        let connecting = endpoint.connect_with(config, remote, SERVER_NAME).map_err(|error| match error {
+            ConnectError::EndpointStopping => DialError::ShutDown,
+            ConnectError::InvalidRemoteAddress(_) => DialError::Unreachable(remote),
+            other => DialError::Connect(other),
+        })?;
         establish(connecting, self.handshake_timeout, expected).await
     }
 

@@ -54,12 +54,7 @@ impl Socket {
     /// [`BindError::PortBusy`], [`BindError::Io`] for another refusal of the system, [`BindError::Tuning`] for a
     /// parameter out of range, [`BindError::Tls`] for an unusable key.
     pub fn bind(config: QuicConfig) -> Result<Parts, BindError> {
-        let QuicConfig {
-            listen,
-            identity,
-            addresses,
-            tuning,
-        } = config;
+        let QuicConfig { listen, identity, addresses, tuning } = config;
         tuning.validate()?;
         let transport = tuning.transport();
         let mut server = ServerConfig::with_crypto(Arc::new(tls::server(&identity)?));
@@ -72,10 +67,7 @@ impl Socket {
 
         let refused = |source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => BindError::PortBusy(listen),
-            _ => BindError::Io {
-                address: listen,
-                source,
-            },
+            _ => BindError::Io { address: listen, source },
         };
         let udp = open(listen, &tuning).map_err(refused)?;
         let bound = udp.local_addr().map_err(refused)?;
@@ -95,22 +87,13 @@ impl Socket {
         let (control, control_inbound) = mpsc::channel(tuning.inbound_queue as usize);
         let (bulk, inbound) = mpsc::channel(tuning.inbound_queue as usize);
         let cancel = CancellationToken::new();
-        let acceptor = Acceptor {
-            shared: Arc::clone(&shared),
-            tuning,
-            control,
-            bulk,
-        };
+        let acceptor = Acceptor { shared: Arc::clone(&shared), tuning, control, bulk };
         let accepting = tokio::spawn(acceptor.run(cancel.clone()));
         tracing::info!(address = %bound, dual_stack = is_dual_stack(bound), "peer socket open");
         Ok(Parts {
             transport: SwarmTransport::new(Arc::clone(&shared), control_inbound),
             dialer: BulkDialer::new(Arc::clone(&shared)),
-            socket: Self {
-                shared,
-                accepting,
-                cancel: cancel.drop_guard(),
-            },
+            socket: Self { shared, accepting, cancel: cancel.drop_guard() },
             inbound,
         })
     }

@@ -18,11 +18,7 @@ pub struct Substream {
 
 impl Substream {
     pub(super) fn new((send, receive): (quinn::SendStream, quinn::RecvStream)) -> Self {
-        Self {
-            send,
-            receive,
-            finished: false,
-        }
+        Self { send, receive, finished: false }
     }
 }
 

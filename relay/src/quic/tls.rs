@@ -47,16 +47,10 @@ pub(super) fn client(identity: &Keypair, alpn: &[u8], expected: Option<PeerId>) 
 
 /// The identity that the other side proved in the handshake.
 pub(super) fn peer_of(connection: &quinn::Connection) -> Result<PeerId, TlsError> {
-    let chain = connection
-        .peer_identity()
-        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let certificate = chain
-        .as_ref()
-        .and_then(|chain| chain.first())
-        .ok_or(TlsError::NoIdentity)?;
-    Ok(tls::certificate::parse(certificate)
-        .map_err(|_| TlsError::NoIdentity)?
-        .peer_id())
+    let chain =
+        connection.peer_identity().and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let certificate = chain.as_ref().and_then(|chain| chain.first()).ok_or(TlsError::NoIdentity)?;
+    Ok(tls::certificate::parse(certificate).map_err(|_| TlsError::NoIdentity)?.peer_id())
 }
 
 /// The protocol that both sides agreed on.
@@ -70,10 +64,8 @@ pub(super) fn protocol_of(connection: &quinn::Connection) -> Option<Vec<u8>> {
 /// connections are gone, instead of leaving them to the idle time-out. For key types that cannot derive secrets the
 /// keys are random, and such peers wait.
 pub(super) fn endpoint(identity: &Keypair) -> EndpointConfig {
-    let (Some(reset), Some(cid)) = (
-        identity.derive_secret(RESET_KEY_DOMAIN),
-        identity.derive_secret(CID_KEY_DOMAIN),
-    ) else {
+    let (Some(reset), Some(cid)) = (identity.derive_secret(RESET_KEY_DOMAIN), identity.derive_secret(CID_KEY_DOMAIN))
+    else {
         return EndpointConfig::default();
     };
     let mut config = EndpointConfig::new(Arc::new(ResetKey(reset)));
@@ -98,11 +90,7 @@ impl HmacKey for ResetKey {
 
     fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
         // `blake3::Hash` compares in constant time.
-        if blake3::keyed_hash(&self.0, data) == *signature {
-            Ok(())
-        } else {
-            Err(CryptoError)
-        }
+        if blake3::keyed_hash(&self.0, data) == *signature { Ok(()) } else { Err(CryptoError) }
     }
 }
 

@@ -45,12 +45,7 @@ pub struct SwarmTransport {
 
 impl SwarmTransport {
     pub(super) fn new(shared: Arc<Shared>, inbound: mpsc::Receiver<Established>) -> Self {
-        Self {
-            shared,
-            inbound,
-            listener: ListenerState::default(),
-            waker: None,
-        }
+        Self { shared, inbound, listener: ListenerState::default(), waker: None }
     }
 
     /// Boxed as `Swarm::new` and `SwarmBuilder::with_other_transport` take it.
@@ -70,18 +65,13 @@ impl SwarmTransport {
 
     fn event_of(change: Change) -> Event {
         match change {
-            Change::New(listener_id, address) => TransportEvent::NewAddress {
-                listener_id,
-                listen_addr: multiaddr_of(address),
-            },
-            Change::Expired(listener_id, address) => TransportEvent::AddressExpired {
-                listener_id,
-                listen_addr: multiaddr_of(address),
-            },
-            Change::Closed(listener_id) => TransportEvent::ListenerClosed {
-                listener_id,
-                reason: Ok(()),
-            },
+            Change::New(listener_id, address) => {
+                TransportEvent::NewAddress { listener_id, listen_addr: multiaddr_of(address) }
+            }
+            Change::Expired(listener_id, address) => {
+                TransportEvent::AddressExpired { listener_id, listen_addr: multiaddr_of(address) }
+            }
+            Change::Closed(listener_id) => TransportEvent::ListenerClosed { listener_id, reason: Ok(()) },
         }
     }
 
@@ -117,10 +107,7 @@ impl Transport for SwarmTransport {
         };
         let refuse = |reason: ListenError| Err(Refused::Other(reason.into()));
         if !self.shared.announced.is_own(asked) {
-            return refuse(ListenError::OtherAddress {
-                asked: addr,
-                bound: self.shared.bound,
-            });
+            return refuse(ListenError::OtherAddress { asked: addr, bound: self.shared.bound });
         }
         if self.inbound.is_closed() {
             return refuse(ListenError::ShutDown);
@@ -154,9 +141,7 @@ impl Transport for SwarmTransport {
             // Whoever came first through the hole would be taken for the peer.
             (Role::Listener, _, None) => return Err(Refused::MultiaddrNotSupported(addr)),
         };
-        Ok(established
-            .map(|result| Ok(result.map(|open| (open.peer, Muxer::new(open.connection)))?))
-            .boxed())
+        Ok(established.map(|result| Ok(result.map(|open| (open.peer, Muxer::new(open.connection)))?)).boxed())
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Event> {

@@ -7,12 +7,7 @@ use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
-use weir_protocol::{
-    freshness::Validators,
-    ids::Generation,
-    record::SignedRecord,
-    resource::ResourceKey,
-};
+use weir_protocol::{freshness::Validators, ids::Generation, record::SignedRecord, resource::ResourceKey};
 
 /// Continues a broken transfer at the byte where it stopped, if the source has exactly this body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -70,7 +70,12 @@ impl<S: RawSource> Trusted<S> {
                 }
             })
         });
-        Ok(Opened::Response(Box::new(Incoming { head: self.head(request, parts, next), age_ms, tree: None, events: events.boxed() })))
+        Ok(Opened::Response(Box::new(Incoming {
+            head: self.head(request, parts, next),
+            age_ms,
+            tree: None,
+            events: events.boxed(),
+        })))
     }
 }
 

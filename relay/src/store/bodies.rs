@@ -74,9 +74,7 @@ impl Bodies {
     /// Reads a whole body and hashes it into its tree.
     pub(super) fn read(&self, root: &Root, length: u64) -> Result<(Bytes, Tree), ReadError> {
         let bytes = read_exactly(&self.path(root), length)?;
-        let tree = Tree::compute(length, |offset, length| {
-            bytes.slice(offset as usize..offset as usize + length)
-        });
+        let tree = Tree::compute(length, |offset, length| bytes.slice(offset as usize..offset as usize + length));
         if tree.root.as_bytes() != root {
             return Err(ReadError::Damaged("its hash differs"));
         }

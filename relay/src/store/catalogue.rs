@@ -216,14 +216,7 @@ impl Catalogue {
         }
         self.hold(&root);
         self.last_stamp = stamp;
-        self.rows.insert(
-            hash,
-            Row {
-                root,
-                born: stamp,
-                stamp,
-            },
-        );
+        self.rows.insert(hash, Row { root, born: stamp, stamp });
         self.order.insert(stamp, hash);
     }
 
@@ -231,14 +224,7 @@ impl Catalogue {
     pub(super) fn put(&mut self, hash: ResourceHash, root: Root, stamp: u64) {
         self.remove(&hash);
         self.unindexed.remove(&hash);
-        self.rows.insert(
-            hash,
-            Row {
-                root,
-                born: stamp,
-                stamp,
-            },
-        );
+        self.rows.insert(hash, Row { root, born: stamp, stamp });
         self.order.insert(stamp, hash);
     }
 
@@ -267,12 +253,7 @@ impl Catalogue {
 
     /// Forgets every resource with this body; returns how many.
     pub(super) fn remove_body(&mut self, root: &Root) -> usize {
-        let hashes: Vec<_> = self
-            .rows
-            .iter()
-            .filter(|(_, row)| row.root == *root)
-            .map(|(hash, _)| *hash)
-            .collect();
+        let hashes: Vec<_> = self.rows.iter().filter(|(_, row)| row.root == *root).map(|(hash, _)| *hash).collect();
         hashes.iter().filter(|hash| self.remove(hash)).count()
     }
 
@@ -326,10 +307,7 @@ impl Catalogue {
         for hash in &taken {
             self.restamped.remove(hash);
         }
-        taken
-            .into_iter()
-            .filter_map(|hash| Some((hash, self.rows.get(&hash)?.stamp)))
-            .collect()
+        taken.into_iter().filter_map(|hash| Some((hash, self.rows.get(&hash)?.stamp))).collect()
     }
 }
 
@@ -397,10 +375,7 @@ mod tests {
         assert!(catalogue.pin(hash(1), UnixMillis(50)));
         let read = |of: &ResourceHash| if *of == hash(1) { 5 } else { 0 };
         assert_eq!(catalogue.evict(&read), Some(hash(2)));
-        assert_eq!(
-            catalogue.evict(&|of| if *of == hash(1) { u64::MAX } else { 0 }),
-            Some(hash(1))
-        );
+        assert_eq!(catalogue.evict(&|of| if *of == hash(1) { u64::MAX } else { 0 }), Some(hash(1)));
         assert_eq!(catalogue.evict(&NONE), Some(hash(0)));
         assert_eq!(catalogue.evict(&NONE), None);
     }

@@ -20,11 +20,7 @@ pub struct StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self {
-            memory_bytes: 256 << 20,
-            max_object_bytes: 64 << 20,
-            disk: None,
-        }
+        Self { memory_bytes: 256 << 20, max_object_bytes: 64 << 20, disk: None }
     }
 }
 
@@ -42,10 +38,7 @@ pub struct DiskConfig {
 impl DiskConfig {
     /// A disk tier of 10 GiB in `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            bytes: default_disk_bytes(),
-        }
+        Self { dir: dir.into(), bytes: default_disk_bytes() }
     }
 }
 

@@ -78,20 +78,8 @@ impl Disk {
     /// `largest` is the longest body that is kept, `queue_bytes` what may wait for the writer and `load_bytes` what
     /// loads may hold at a time.
     pub(super) fn new(opened: Opened, queue_bytes: u64, load_bytes: u64) -> Self {
-        let Opened {
-            dir,
-            cap,
-            bodies,
-            index,
-            catalogue,
-            aside,
-            lock,
-        } = opened;
-        let state = State {
-            catalogue,
-            queue: Queue::new(queue_bytes),
-            loads: HashMap::new(),
-        };
+        let Opened { dir, cap, bodies, index, catalogue, aside, lock } = opened;
+        let state = State { catalogue, queue: Queue::new(queue_bytes), loads: HashMap::new() };
         Self {
             dir,
             cap,

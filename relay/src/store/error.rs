@@ -71,18 +71,9 @@ mod tests {
     #[test]
     fn kinds_map_to_what_the_operator_can_do() {
         let of = |kind: io::ErrorKind| StoreError::io(Path::new("/x"), kind.into());
-        assert!(matches!(
-            of(io::ErrorKind::PermissionDenied),
-            StoreError::Permission { .. }
-        ));
-        assert!(matches!(
-            of(io::ErrorKind::ReadOnlyFilesystem),
-            StoreError::Permission { .. }
-        ));
-        assert!(matches!(
-            of(io::ErrorKind::NotADirectory),
-            StoreError::NotADirectory { .. }
-        ));
+        assert!(matches!(of(io::ErrorKind::PermissionDenied), StoreError::Permission { .. }));
+        assert!(matches!(of(io::ErrorKind::ReadOnlyFilesystem), StoreError::Permission { .. }));
+        assert!(matches!(of(io::ErrorKind::NotADirectory), StoreError::NotADirectory { .. }));
         assert!(matches!(of(io::ErrorKind::StorageFull), StoreError::Io { .. }));
     }
 }

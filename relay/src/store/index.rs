@@ -59,18 +59,11 @@ impl Index {
                 tracing::warn!(index = %path.display(), aside = %aside.display(), error = %damage,
                     "the cache index is damaged: moved aside, the cache begins empty");
                 fs::rename(&path, &aside).map_err(|source| StoreError::io(&path, source))?;
-                let why = |error: DatabaseError| StoreError::Index {
-                    path: path.clone(),
-                    why: error.to_string(),
-                };
+                let why = |error: DatabaseError| StoreError::Index { path: path.clone(), why: error.to_string() };
                 open_caught(&path).map_err(why)?
             }
         };
-        let index = Self {
-            path,
-            database: RwLock::new(Some(database)),
-            bytes: AtomicU64::new(0),
-        };
+        let index = Self { path, database: RwLock::new(Some(database)), bytes: AtomicU64::new(0) };
         index.measure();
         Ok(index)
     }

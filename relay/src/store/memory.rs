@@ -69,11 +69,7 @@ impl Memory {
             .build()
             .expect("both capacities are set");
         let cache = Cache::with_options(options, SlotWeight, DefaultHashBuilder::default(), Report(events));
-        Self {
-            cache,
-            capacity,
-            tick: AtomicU64::new(0),
-        }
+        Self { cache, capacity, tick: AtomicU64::new(0) }
     }
 
     /// True when an entry of this weight can be kept.
@@ -90,11 +86,7 @@ impl Memory {
     pub(super) fn insert(&self, entry: Arc<Entry>) -> Evicted {
         let mut evicted = Evicted::default();
         let (hash, weight) = (entry.hash, entry.weight());
-        let slot = Arc::new(Slot {
-            entry,
-            weight,
-            touched: AtomicU64::new(0),
-        });
+        let slot = Arc::new(Slot { entry, weight, touched: AtomicU64::new(0) });
         self.cache.insert_with_lifecycle(hash, slot, &mut evicted);
         evicted
     }
@@ -105,9 +97,7 @@ impl Memory {
 
     /// The access count when the entry was read last from here; 0 when it is not here.
     pub(super) fn touched(&self, hash: &ResourceHash) -> u64 {
-        self.cache
-            .peek(hash)
-            .map_or(0, |slot| slot.touched.load(Ordering::Relaxed))
+        self.cache.peek(hash).map_or(0, |slot| slot.touched.load(Ordering::Relaxed))
     }
 
     /// The disk tier's access count is now `tick`.

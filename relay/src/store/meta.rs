@@ -77,18 +77,12 @@ fn write<W: Write>(
     e: &mut Encoder<W>,
 ) -> Result<(), EncodeError<W::Error>> {
     let head = &entry.head;
-    e.array(MEMBERS)?
-        .u8(VERSION)?
-        .bytes(root)?
-        .u64(entry.body.length())?
-        .encode(&head.key)?;
+    e.array(MEMBERS)?.u8(VERSION)?.bytes(root)?.u64(entry.body.length())?.encode(&head.key)?;
     e.u16(head.status.as_u16())?.array(head.headers.len() as u64 * 2)?;
     for (name, value) in &head.headers {
         e.str(name.as_str())?.bytes(value.as_bytes())?;
     }
-    e.encode(head.generation)?
-        .encode(head.freshness)?
-        .encode(&head.validators)?;
+    e.encode(head.generation)?.encode(head.freshness)?.encode(&head.validators)?;
     match record {
         Some(record) => e.bytes(record)?,
         None => e.null()?,
@@ -105,10 +99,7 @@ fn start(d: &mut Decoder<'_>) -> Result<(Root, u64), DecodeError> {
     if d.array()? != Some(MEMBERS) || d.u8()? != VERSION {
         return Err(DecodeError::message("another version"));
     }
-    let root = d
-        .bytes()?
-        .try_into()
-        .map_err(|_| DecodeError::message("not a BLAKE3 hash"))?;
+    let root = d.bytes()?.try_into().map_err(|_| DecodeError::message("not a BLAKE3 hash"))?;
     Ok((root, d.u64()?))
 }
 
@@ -166,9 +157,7 @@ impl Meta {
 }
 
 fn headers(d: &mut Decoder<'_>) -> Result<HeaderMap, DecodeError> {
-    let members = d
-        .array()?
-        .filter(|members| members % 2 == 0 && *members <= 2 * MAX_HEADERS);
+    let members = d.array()?.filter(|members| members % 2 == 0 && *members <= 2 * MAX_HEADERS);
     let members = members.ok_or(DecodeError::message("too many header fields"))?;
     let mut headers = HeaderMap::new();
     for _ in 0..members / 2 {

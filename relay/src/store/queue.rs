@@ -25,12 +25,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(max_bytes: u64) -> Self {
-        Self {
-            waiting: HashMap::new(),
-            order: VecDeque::new(),
-            bytes: 0,
-            max_bytes,
-        }
+        Self { waiting: HashMap::new(), order: VecDeque::new(), bytes: 0, max_bytes }
     }
 
     /// False when there is no room; then an older entry of the resource is gone as well.

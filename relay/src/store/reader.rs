@@ -95,13 +95,7 @@ fn role(shared: &Arc<Shared>, disk: &Disk, hash: &ResourceHash, now: UnixMillis)
     let (result, receiver) = watch::channel(None);
     state.loads.insert(*hash, receiver);
     let length = state.catalogue.length(&row.root).unwrap_or(0);
-    Role::Lead(Lead {
-        shared: shared.clone(),
-        hash: *hash,
-        row,
-        length,
-        result,
-    })
+    Role::Lead(Lead { shared: shared.clone(), hash: *hash, row, length, result })
 }
 
 impl Lead {
@@ -109,9 +103,7 @@ impl Lead {
         let disk = self.shared.disk.as_ref()?;
         let started = Instant::now();
         let read = self.read(disk);
-        self.shared
-            .events
-            .disk_io(DiskOp::Read, started.elapsed().as_secs_f64());
+        self.shared.events.disk_io(DiskOp::Read, started.elapsed().as_secs_f64());
         match read {
             Ok(entry) => self.keep(disk, Arc::new(entry)),
             Err(Miss::Unavailable) => None,
@@ -154,10 +146,7 @@ impl Lead {
         let record = (self.shared.reverify)(record, &meta.key).ok_or(Miss::Unavailable)?;
         let signed = record.body();
         if signed.root != meta.root || signed.length != meta.length || signed.key != meta.key {
-            return Err(Miss::Damaged(
-                IntegrityStage::DiskRecord,
-                "its record is over another body",
-            ));
+            return Err(Miss::Damaged(IntegrityStage::DiskRecord, "its record is over another body"));
         }
         Ok(Some(Arc::new(record)))
     }
@@ -169,11 +158,7 @@ impl Lead {
         }
         state.catalogue.touch(&self.hash);
         self.shared.memory.tick(state.catalogue.last_stamp());
-        let newer = self
-            .shared
-            .memory
-            .get(&self.hash)
-            .or_else(|| state.queue.get(&self.hash).cloned());
+        let newer = self.shared.memory.get(&self.hash).or_else(|| state.queue.get(&self.hash).cloned());
         if newer.is_some() {
             return newer;
         }

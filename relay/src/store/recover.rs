@@ -64,40 +64,18 @@ pub(super) fn open(config: DiskConfig, events: &dyn StoreEvents) -> Result<Opene
     for row in &rows {
         catalogue.found(row.hash, row.root, row.length, row.stamp);
     }
-    let parts = Parts {
-        cap,
-        aside,
-        bodies: &bodies,
-        index: &index,
-        events,
-    };
-    parts
-        .fit(&mut catalogue, change)
-        .map_err(|source| StoreError::io(&files, source))?;
+    let parts = Parts { cap, aside, bodies: &bodies, index: &index, events };
+    parts.fit(&mut catalogue, change).map_err(|source| StoreError::io(&files, source))?;
     if index.bytes() > cap / INDEX_PART {
         index.compact();
-        parts
-            .fit(&mut catalogue, Change::default())
-            .map_err(|source| StoreError::io(&files, source))?;
+        parts.fit(&mut catalogue, Change::default()).map_err(|source| StoreError::io(&files, source))?;
     }
-    Ok(Opened {
-        cap,
-        bodies,
-        index,
-        catalogue,
-        aside,
-        lock,
-        dir,
-    })
+    Ok(Opened { cap, bodies, index, catalogue, aside, lock, dir })
 }
 
 fn create_dir(dir: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(dir).map_err(|source| StoreError::io(dir, source))?;
-    if dir.is_dir() {
-        Ok(())
-    } else {
-        Err(StoreError::NotADirectory { path: dir.to_owned() })
-    }
+    if dir.is_dir() { Ok(()) } else { Err(StoreError::NotADirectory { path: dir.to_owned() }) }
 }
 
 fn lock(dir: &Path) -> Result<File, StoreError> {
@@ -125,18 +103,10 @@ fn aside(dir: &Path, cap: u64) -> Result<u64, StoreError> {
 fn read_index(index: &Index, change: &mut Change) -> Result<Vec<Indexed>, StoreError> {
     let mut rows = Vec::new();
     let read = index.for_each(|hash, bytes, stamp| match meta::body_of(bytes) {
-        Ok((root, length)) => rows.push(Indexed {
-            hash,
-            root,
-            length,
-            stamp,
-        }),
+        Ok((root, length)) => rows.push(Indexed { hash, root, length, stamp }),
         Err(_) => change.remove.push(hash),
     });
-    read.map_err(|error| StoreError::Index {
-        path: "index.redb".into(),
-        why: error.to_string(),
-    })?;
+    read.map_err(|error| StoreError::Index { path: "index.redb".into(), why: error.to_string() })?;
     Ok(rows)
 }
 

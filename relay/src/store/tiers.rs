@@ -52,33 +52,17 @@ impl Store {
     /// [`StoreError`]: the directory cannot be used. A damaged index is no error: it is moved aside, and the cache
     /// begins empty.
     pub fn open(config: StoreConfig, reverify: Reverify, events: Arc<dyn StoreEvents>) -> Result<Self, StoreError> {
-        let StoreConfig {
-            memory_bytes,
-            max_object_bytes,
-            disk,
-        } = config;
+        let StoreConfig { memory_bytes, max_object_bytes, disk } = config;
         let memory = Memory::new(memory_bytes, max_object_bytes, events.clone());
         let disk = match disk {
             None => None,
             Some(config) => {
                 let opened = recover::open(config, &*events)?;
                 memory.tick(opened.catalogue.last_stamp());
-                Some(Disk::new(
-                    opened,
-                    QUEUE_BYTES.max(max_object_bytes),
-                    memory_bytes / LOAD_PART,
-                ))
+                Some(Disk::new(opened, QUEUE_BYTES.max(max_object_bytes), memory_bytes / LOAD_PART))
             }
         };
-        Ok(Self {
-            shared: Arc::new(Shared {
-                memory,
-                disk,
-                reverify,
-                events,
-                max_object: max_object_bytes,
-            }),
-        })
+        Ok(Self { shared: Arc::new(Shared { memory, disk, reverify, events, max_object: max_object_bytes }) })
     }
 
     /// An entry in memory.
@@ -99,10 +83,7 @@ impl Store {
     pub fn insert(&self, entry: Arc<Entry>) {
         let shared = &self.shared;
         let whole = entry.body.ended() == Some(Ended::Whole) && entry.body.pieces().is_some();
-        debug_assert!(
-            whole && entry.is_shareable(),
-            "only whole, shareable entries are stored"
-        );
+        debug_assert!(whole && entry.is_shareable(), "only whole, shareable entries are stored");
         if !whole || !entry.is_shareable() {
             return;
         }
@@ -157,10 +138,7 @@ impl Store {
     /// Until `until`, the disk tier evicts this resource (also if it is not there yet) after all that are not pinned.
     /// False when too many are pinned already or there is no disk tier.
     pub fn pin(&self, hash: &ResourceHash, until: UnixMillis) -> bool {
-        self.shared
-            .disk
-            .as_ref()
-            .is_some_and(|disk| disk.lock().catalogue.pin(*hash, until))
+        self.shared.disk.as_ref().is_some_and(|disk| disk.lock().catalogue.pin(*hash, until))
     }
 
     /// How full both tiers are.

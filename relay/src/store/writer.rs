@@ -155,9 +155,7 @@ impl Batch<'_> {
             self.reserve(length)?;
             let started = Instant::now();
             let written = self.disk.bodies.write(&root, &pieces);
-            self.shared
-                .events
-                .disk_io(DiskOp::Write, started.elapsed().as_secs_f64());
+            self.shared.events.disk_io(DiskOp::Write, started.elapsed().as_secs_f64());
             let mut state = self.disk.lock();
             if let Err(error) = written {
                 state.catalogue.unreserve(length);
@@ -176,10 +174,7 @@ impl Batch<'_> {
         let memory = &self.shared.memory;
         let evicted = {
             let mut state = self.disk.lock();
-            state
-                .catalogue
-                .reserve(length, budget, |hash| memory.touched(hash))
-                .ok_or(SkipReason::TooLarge)?
+            state.catalogue.reserve(length, budget, |hash| memory.touched(hash)).ok_or(SkipReason::TooLarge)?
         };
         self.evicted(evicted.len());
         self.delete_doomed();
@@ -239,9 +234,7 @@ impl Batch<'_> {
         }
         let started = Instant::now();
         let committed = self.disk.index.commit(&change);
-        self.shared
-            .events
-            .disk_io(DiskOp::Commit, started.elapsed().as_secs_f64());
+        self.shared.events.disk_io(DiskOp::Commit, started.elapsed().as_secs_f64());
         match committed {
             Ok(()) => self.publish(placed),
             Err(error) => {

@@ -28,12 +28,7 @@ async fn a_slow_reader_of_a_private_body_holds_the_source_at_the_window() {
             }
         }
         // The window, and the one piece that waits in the pump's hand.
-        assert!(
-            node.pulled() <= got.len() as u64 + 10 * KIB,
-            "{} of {}",
-            got.len(),
-            node.pulled()
-        );
+        assert!(node.pulled() <= got.len() as u64 + 10 * KIB, "{} of {}", got.len(), node.pulled());
     }
     assert_eq!(got, bytes(1000));
     assert_eq!(node.fetch.store().usage().memory_entries, 0);
@@ -54,15 +49,8 @@ async fn a_private_fill_ends_at_once_when_its_reader_leaves() {
 async fn a_private_fill_that_nobody_waits_for_any_more_does_not_even_begin() {
     let open = gate();
     let held = open.clone();
-    let node = Node::with(
-        small_window(),
-        vec![Box::new(move |_| Ok(Answer::new(1000).private().behind(&held)))],
-    );
-    assert!(
-        timeout(Duration::from_secs(1), node.fetch.get(&key(), 0))
-            .await
-            .is_err()
-    );
+    let node = Node::with(small_window(), vec![Box::new(move |_| Ok(Answer::new(1000).private().behind(&held)))]);
+    assert!(timeout(Duration::from_secs(1), node.fetch.get(&key(), 0)).await.is_err());
     open.add_permits(1);
     node.idle().await;
     node.closed().await;
@@ -74,15 +62,10 @@ async fn a_range_far_into_a_private_body_is_reached_within_the_window() {
     let node = Node::with(small_window(), vec![Box::new(|_| Ok(Answer::new(1000).private()))]);
     let begin = Instant::now();
     let served = node.get().await.unwrap();
-    let got = read(served.entry.body.reader(900 * KIB, Some(902 * KIB)))
-        .await
-        .unwrap();
+    let got = read(served.entry.body.reader(900 * KIB, Some(902 * KIB))).await.unwrap();
     assert_eq!(got, [piece(900), piece(901)].concat());
     node.closed().await;
-    assert!(
-        begin.elapsed() < Duration::from_secs(10),
-        "nothing waited for patience to end"
-    );
+    assert!(begin.elapsed() < Duration::from_secs(10), "nothing waited for patience to end");
 }
 
 #[tokio::test]
@@ -113,10 +96,7 @@ async fn a_renewal_that_may_not_be_shared_is_not() {
     let node = Arc::new(Node::new(move |n| {
         Ok(match n {
             0 => Answer::new(1).with("etag", "\"1\"").with("cache-control", "max-age=10"),
-            1 => Answer {
-                status: 304,
-                ..Answer::new(0).private().behind(&held)
-            },
+            1 => Answer { status: 304, ..Answer::new(0).private().behind(&held) },
             _ => Answer::new(2).private(),
         })
     }));
@@ -143,10 +123,7 @@ async fn a_renewal_that_may_not_be_shared_is_not() {
 
 #[tokio::test]
 async fn a_body_of_unannounced_length_is_broken_off_at_the_bound_and_an_announced_one_passes() {
-    let config = FetchConfig {
-        max_object_bytes: 10 * KIB,
-        ..small_window()
-    };
+    let config = FetchConfig { max_object_bytes: 10 * KIB, ..small_window() };
     let node = Node::with(
         config,
         vec![Box::new(|n| {
@@ -166,11 +143,7 @@ async fn a_body_of_unannounced_length_is_broken_off_at_the_bound_and_an_announce
 async fn fills_and_the_bytes_they_hold_are_bounded() {
     let open = gate();
     let held = open.clone();
-    let config = FetchConfig {
-        max_fills: 1,
-        max_in_flight_bytes: 10 * KIB,
-        ..FetchConfig::default()
-    };
+    let config = FetchConfig { max_fills: 1, max_in_flight_bytes: 10 * KIB, ..FetchConfig::default() };
     let node = Node::with(config, vec![Box::new(move |_| Ok(Answer::new(11).behind(&held)))]);
     let other = ResourceKey::parse(key().publisher, "/2.ts").unwrap();
     let first = node.get();

@@ -43,14 +43,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn new(pieces: u64) -> Self {
-        Self {
-            status: 200,
-            fields: Vec::new(),
-            pieces,
-            breaks: false,
-            announced: true,
-            gate: None,
-        }
+        Self { status: 200, fields: Vec::new(), pieces, breaks: false, announced: true, gate: None }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: &'static str) -> Self {
@@ -115,9 +108,7 @@ impl RawSource for Shared {
     fn fetch<'a>(&'a self, request: &'a RawRequest) -> BoxFuture<'a, Result<RawResponse, SourceError>> {
         async move {
             let n = self.0.asked.fetch_add(1, Ordering::SeqCst);
-            self.0
-                .conditional
-                .fetch_add(usize::from(request.validators.is_some()), Ordering::SeqCst);
+            self.0.conditional.fetch_add(usize::from(request.validators.is_some()), Ordering::SeqCst);
             let answer = (self.0.script)(n)?;
             if let Some(gate) = &answer.gate {
                 gate.acquire().await.unwrap().forget();
@@ -125,9 +116,7 @@ impl RawSource for Shared {
             self.0.open.fetch_add(1, Ordering::SeqCst);
             let guard = OpenBody(self.0.open.clone(), self.0.closed.clone());
             let pulled = self.0.pulled.clone();
-            let last = answer
-                .breaks
-                .then(|| Err(SourceError::Unreachable("broken off".into())));
+            let last = answer.breaks.then(|| Err(SourceError::Unreachable("broken off".into())));
             let body = stream::iter((0..answer.pieces).map(|at| Ok(piece(at))).chain(last)).map(move |piece| {
                 let _ = &guard;
                 pulled.fetch_add(KIB, Ordering::SeqCst);
@@ -151,13 +140,7 @@ pub(crate) struct Sources(Vec<Arc<dyn Source>>);
 
 impl Plan for Sources {
     fn candidates(&self, _: &ResourceKey, _: u8) -> Vec<Candidate> {
-        self.0
-            .iter()
-            .map(|source| Candidate {
-                source: source.clone(),
-                label: "origin",
-            })
-            .collect()
+        self.0.iter().map(|source| Candidate { source: source.clone(), label: "origin" }).collect()
     }
 }
 
@@ -205,18 +188,11 @@ impl Node {
         let plan = Arc::new(Sources(trusted.collect()));
         let store = Arc::new(Store::open(StoreConfig::default(), Arc::new(|_, _| None), Arc::new(())).unwrap());
         let seen = Arc::new(Seen::default());
-        Self {
-            fetch: Fetch::new(store, plan, seen.clone(), clock, config),
-            sources,
-            seen,
-            time,
-        }
+        Self { fetch: Fetch::new(store, plan, seen.clone(), clock, config), sources, seen, time }
     }
 
     pub(crate) async fn get(&self) -> Result<Served, FetchError> {
-        timeout(Duration::from_secs(3600), self.fetch.get(&key(), 0))
-            .await
-            .unwrap()
+        timeout(Duration::from_secs(3600), self.fetch.get(&key(), 0)).await.unwrap()
     }
 
     /// The whole of what is served now, and how it was come by.
@@ -271,8 +247,5 @@ pub(crate) fn gate() -> Arc<Semaphore> {
 }
 
 pub(crate) fn small_window() -> FetchConfig {
-    FetchConfig {
-        private_window_bytes: 8 * KIB,
-        ..FetchConfig::default()
-    }
+    FetchConfig { private_window_bytes: 8 * KIB, ..FetchConfig::default() }
 }

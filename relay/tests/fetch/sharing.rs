@@ -36,11 +36,7 @@ async fn one_fill_serves_all_who_ask_while_it_runs_and_the_store_serves_the_rest
     }
     node.idle().await;
     assert_eq!((misses, node.asked(), node.read().await.0), (1, 1, How::Hit));
-    assert_eq!(
-        node.seen.0.lock().unwrap().len(),
-        101,
-        "each response is told to the observer once"
-    );
+    assert_eq!(node.seen.0.lock().unwrap().len(), 101, "each response is told to the observer once");
 }
 
 #[tokio::test]
@@ -48,11 +44,7 @@ async fn a_fill_outlives_the_requester_that_started_it() {
     let open = gate();
     let held = open.clone();
     let node = Node::new(move |_| Ok(Answer::new(5).behind(&held)));
-    assert!(
-        timeout(Duration::from_millis(1), node.fetch.get(&key(), 0))
-            .await
-            .is_err()
-    );
+    assert!(timeout(Duration::from_millis(1), node.fetch.get(&key(), 0)).await.is_err());
     open.add_permits(1);
     node.idle().await;
     assert_eq!(node.read().await, (How::Hit, Ok(bytes(5))));
@@ -64,10 +56,7 @@ async fn those_who_joined_a_failing_fill_compete_again_and_the_first_is_told() {
     let held = open.clone();
     let node = Arc::new(Node::new(move |n| match n {
         // It fails when the gate opens, with everybody waiting.
-        0 => Ok(Answer {
-            status: 206,
-            ..Answer::new(1).behind(&held)
-        }),
+        0 => Ok(Answer { status: 206, ..Answer::new(1).behind(&held) }),
         _ => Ok(Answer::new(3)),
     }));
     let mut readers = JoinSet::new();
@@ -84,10 +73,7 @@ async fn those_who_joined_a_failing_fill_compete_again_and_the_first_is_told() {
     while let Some(got) = readers.join_next().await {
         failed.extend(got.unwrap().err());
     }
-    assert!(
-        matches!(&failed[..], [FetchError::NoSource(SourceError::BadResponse(_))]),
-        "{failed:?}"
-    );
+    assert!(matches!(&failed[..], [FetchError::NoSource(SourceError::BadResponse(_))]), "{failed:?}");
     assert_eq!(node.asked(), 2);
 }
 
@@ -107,10 +93,7 @@ async fn a_source_that_fails_for_good_is_asked_once_more_for_all_who_waited() {
 
 #[tokio::test]
 async fn the_next_source_is_asked_when_one_fails_before_its_head() {
-    let node = Node::with(
-        FetchConfig::default(),
-        vec![Box::new(|_| Err(down())), Box::new(|_| Ok(Answer::new(2)))],
-    );
+    let node = Node::with(FetchConfig::default(), vec![Box::new(|_| Err(down())), Box::new(|_| Ok(Answer::new(2)))]);
     assert_eq!(node.read().await, (How::Miss, Ok(bytes(2))));
     assert_eq!(node.sources[1].asked.load(Ordering::SeqCst), 1);
 }
@@ -120,13 +103,7 @@ async fn a_trusted_body_that_breaks_off_is_never_continued_from_another_answer()
     let node = Node::with(
         FetchConfig::default(),
         vec![
-            Box::new(|n| {
-                Ok(if n == 0 {
-                    Answer::new(3).breaking()
-                } else {
-                    Answer::new(4)
-                })
-            }),
+            Box::new(|n| Ok(if n == 0 { Answer::new(3).breaking() } else { Answer::new(4) })),
             Box::new(|_| Ok(Answer::new(4))),
         ],
     );
@@ -141,23 +118,12 @@ async fn a_trusted_body_that_breaks_off_is_never_continued_from_another_answer()
 async fn a_refresh_asks_although_what_is_held_is_fresh() {
     let node = Node::new(|n| {
         let answer = Answer::new(1).with("etag", "\"1\"").with("cache-control", "max-age=60");
-        Ok(if n == 0 {
-            answer
-        } else {
-            Answer {
-                status: 304,
-                pieces: 0,
-                ..answer
-            }
-        })
+        Ok(if n == 0 { answer } else { Answer { status: 304, pieces: 0, ..answer } })
     });
     node.read().await.1.unwrap();
     node.idle().await;
     assert_eq!(node.fetch.refresh(&key()).await.unwrap().how, How::Revalidated);
-    assert_eq!(
-        (node.asked(), node.sources[0].conditional.load(Ordering::SeqCst)),
-        (2, 1)
-    );
+    assert_eq!((node.asked(), node.sources[0].conditional.load(Ordering::SeqCst)), (2, 1));
     node.idle().await;
     assert_eq!(node.get().await.unwrap().how, How::Hit);
 }

@@ -43,10 +43,7 @@ async fn garbage_does_no_harm() {
 
 #[tokio::test]
 async fn the_inbound_queue_is_bounded() {
-    let mut node = Bare::bind(tuned(Tuning {
-        inbound_queue: 1,
-        ..Tuning::default()
-    }));
+    let mut node = Bare::bind(tuned(Tuning { inbound_queue: 1, ..Tuning::default() }));
     let visitor = Bare::bind(config(V4));
     let first = visitor.connect(&node).await.unwrap();
     let second = visitor.connect(&node).await.unwrap();
@@ -81,18 +78,12 @@ async fn the_inbound_queue_is_bounded() {
 
 #[tokio::test]
 async fn connections_are_bounded() {
-    let node = Bare::bind(tuned(Tuning {
-        max_connections: 1,
-        ..Tuning::default()
-    }));
+    let node = Bare::bind(tuned(Tuning { max_connections: 1, ..Tuning::default() }));
     let (one, two) = (Bare::bind(config(V4)), Bare::bind(config(V4)));
     let _held = one.connect(&node).await.unwrap();
     match two.connect(&node).await {
         Err(DialError::Handshake(error)) => {
-            assert!(
-                refused_with(&error, TransportErrorCode::CONNECTION_REFUSED),
-                "{error:?}"
-            );
+            assert!(refused_with(&error, TransportErrorCode::CONNECTION_REFUSED), "{error:?}");
         }
         other => panic!("{other:?}"),
     }
@@ -100,10 +91,7 @@ async fn connections_are_bounded() {
 
 #[tokio::test]
 async fn a_retry_is_followed() {
-    let node = Bare::bind(tuned(Tuning {
-        retry_above: 0,
-        ..Tuning::default()
-    }));
+    let node = Bare::bind(tuned(Tuning { retry_above: 0, ..Tuning::default() }));
     let visitor = Bare::bind(config(V4));
     assert_eq!(visitor.connect(&node).await.unwrap().peer, node.peer);
 }

@@ -20,21 +20,14 @@ async fn control_and_bulk_share_the_port(listen: &str) {
     let (control_peer, control_remote) = two.event(connected).await;
 
     let identified = |event| match event {
-        ControlEvent::PeerIdentified {
-            peer,
-            observed,
-            listen_addrs,
-            agent,
-            protocol,
-        } => Some((peer, observed, listen_addrs, agent, protocol)),
+        ControlEvent::PeerIdentified { peer, observed, listen_addrs, agent, protocol } => {
+            Some((peer, observed, listen_addrs, agent, protocol))
+        }
         _ => None,
     };
     let (peer, observed, listens, agent, protocol) = one.event(identified).await;
     assert_eq!((peer, observed), (two.peer, multiaddr_of(one.address)));
-    assert_eq!(
-        (listens, protocol.as_str()),
-        (vec![multiaddr_of(two.address)], "weir/1")
-    );
+    assert_eq!((listens, protocol.as_str()), (vec![multiaddr_of(two.address)], "weir/1"));
     assert!(agent.starts_with("weir/"), "{agent}");
     assert_eq!(two.event(identified).await.0, one.peer);
     let rtt = |event| match event {
@@ -45,17 +38,10 @@ async fn control_and_bulk_share_the_port(listen: &str) {
 
     let dialled = soon(one.dialer.connect(two.address, two.peer)).await.unwrap();
     let accepted = soon(two.inbound.recv()).await.unwrap();
-    assert_eq!(
-        (dialled.peer, accepted.peer, control_peer),
-        (two.peer, one.peer, one.peer)
-    );
+    assert_eq!((dialled.peer, accepted.peer, control_peer), (two.peer, one.peer, one.peer));
     assert_eq!(dialled.remote, two.address);
     assert_eq!(accepted.remote, one.address);
-    assert_eq!(
-        control_remote,
-        multiaddr_of(accepted.remote),
-        "control and bulk come from one address"
-    );
+    assert_eq!(control_remote, multiaddr_of(accepted.remote), "control and bulk come from one address");
 
     let body = vec![7u8; 3 << 20];
     let serve = async {
@@ -77,10 +63,7 @@ async fn control_and_bulk_share_the_port(listen: &str) {
     assert_eq!(two.event(disconnected).await, accepted.peer);
     let known = soon(two.handle.peers()).await.unwrap();
     assert_eq!(known.len(), 1);
-    assert!(
-        !known[0].connected && known[0].rtt.is_some() && known[0].agent == agent,
-        "{known:?}"
-    );
+    assert!(!known[0].connected && known[0].rtt.is_some() && known[0].agent == agent, "{known:?}");
     two.stop().await;
 }
 
@@ -96,16 +79,11 @@ async fn control_and_bulk_share_the_port_ipv6() {
 
 #[tokio::test]
 async fn a_dual_stack_socket_serves_both_families_under_plain_addresses() {
-    let (mut dual, four, six) = (
-        Bare::bind(config("[::]:0")),
-        Bare::bind(config(V4)),
-        Bare::bind(config(V6)),
-    );
+    let (mut dual, four, six) = (Bare::bind(config("[::]:0")), Bare::bind(config(V4)), Bare::bind(config(V6)));
     let port = dual.address.port();
-    for (from, to) in [
-        (&four, SocketAddr::from(([127, 0, 0, 1], port))),
-        (&six, format!("[::1]:{port}").parse().unwrap()),
-    ] {
+    for (from, to) in
+        [(&four, SocketAddr::from(([127, 0, 0, 1], port))), (&six, format!("[::1]:{port}").parse().unwrap())]
+    {
         soon(from.parts.dialer.connect(to, dual.peer)).await.unwrap();
         assert_eq!(soon(dual.parts.inbound.recv()).await.unwrap().remote, from.address);
         assert_eq!(dual.connect(from).await.unwrap().remote, from.address);
@@ -119,15 +97,9 @@ async fn a_wrong_peer_is_refused() {
     let (one, mut two) = (Node::start(V4).await, Node::start(V4).await);
     let stranger = PeerId::random();
     let error = soon(one.dialer.connect(two.address, stranger)).await.unwrap_err();
-    assert!(
-        matches!(error, DialError::WrongPeer { expected } if expected == stranger),
-        "{error:?}"
-    );
+    assert!(matches!(error, DialError::WrongPeer { expected } if expected == stranger), "{error:?}");
     let address = multiaddr_of(two.address).with(Protocol::P2p(stranger));
-    assert!(matches!(
-        soon(one.handle.dial(address)).await,
-        Err(ControlError::Dial(_))
-    ));
+    assert!(matches!(soon(one.handle.dial(address)).await, Err(ControlError::Dial(_))));
     // The connection that is let through shows that the refused ones were not.
     soon(one.dialer.connect(two.address, two.peer)).await.unwrap();
     assert_eq!(soon(two.inbound.recv()).await.unwrap().peer, one.peer);
@@ -144,9 +116,7 @@ async fn an_unknown_alpn_is_refused() {
     tls.alpn_protocols = vec![b"h3".to_vec()];
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
     let endpoint = quinn::Endpoint::client(V4.parse().unwrap()).unwrap();
-    let connecting = endpoint
-        .connect_with(quinn::ClientConfig::new(Arc::new(crypto)), node.address, "l")
-        .unwrap();
+    let connecting = endpoint.connect_with(quinn::ClientConfig::new(Arc::new(crypto)), node.address, "l").unwrap();
     let error = soon(connecting).await.unwrap_err();
     assert!(refused_with(&error, TransportErrorCode::crypto(120)), "{error:?}");
 }
@@ -171,16 +141,8 @@ async fn a_peer_that_does_not_speak_bulk_is_named_so() {
 
 #[tokio::test]
 async fn a_silent_address_times_out() {
-    let node = Bare::bind(tuned(Tuning {
-        handshake_timeout_ms: 100,
-        ..Tuning::default()
-    }));
+    let node = Bare::bind(tuned(Tuning { handshake_timeout_ms: 100, ..Tuning::default() }));
     let silent = UdpSocket::bind(V4).await.unwrap();
-    let dialled = soon(
-        node.parts
-            .dialer
-            .connect(silent.local_addr().unwrap(), PeerId::random()),
-    )
-    .await;
+    let dialled = soon(node.parts.dialer.connect(silent.local_addr().unwrap(), PeerId::random())).await;
     assert!(matches!(dialled, Err(DialError::TimedOut)), "{dialled:?}");
 }

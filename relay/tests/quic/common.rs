@@ -23,18 +23,9 @@ pub(crate) const V6: &str = "[::1]:0";
 /// Far beyond what anything here takes; reached only by a bug.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-pub(crate) const REUSE: DialOpts = DialOpts {
-    role: Role::Dialer,
-    port_use: PortUse::Reuse,
-};
-pub(crate) const FRESH: DialOpts = DialOpts {
-    role: Role::Dialer,
-    port_use: PortUse::New,
-};
-pub(crate) const PUNCH: DialOpts = DialOpts {
-    role: Role::Listener,
-    port_use: PortUse::Reuse,
-};
+pub(crate) const REUSE: DialOpts = DialOpts { role: Role::Dialer, port_use: PortUse::Reuse };
+pub(crate) const FRESH: DialOpts = DialOpts { role: Role::Dialer, port_use: PortUse::New };
+pub(crate) const PUNCH: DialOpts = DialOpts { role: Role::Listener, port_use: PortUse::Reuse };
 
 /// The limit is looked at first, so that a future that is ready but was never woken counts as late.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -64,11 +55,7 @@ impl Bare {
     pub(crate) fn bind(config: QuicConfig) -> Self {
         let peer = config.identity.public().to_peer_id();
         let parts = Socket::bind(config).unwrap();
-        Self {
-            peer,
-            address: parts.socket.local_addr(),
-            parts,
-        }
+        Self { peer, address: parts.socket.local_addr(), parts }
     }
 
     pub(crate) fn transport(&mut self) -> &mut SwarmTransport {
@@ -105,29 +92,13 @@ impl Node {
 
     pub(crate) async fn with(config: QuicConfig, control: ControlConfig) -> Self {
         let identity = config.identity.clone();
-        let Parts {
-            socket,
-            transport,
-            dialer,
-            inbound,
-        } = Socket::bind(config).unwrap();
+        let Parts { socket, transport, dialer, inbound } = Socket::bind(config).unwrap();
         let cancel = CancellationToken::new();
         let (control, handle, events) = Control::start(transport.into_boxed(), &identity, &control, cancel.clone());
         let address = socket.local_addr();
         let listener = soon(handle.listen(multiaddr_of(address))).await.unwrap();
         let peer = identity.public().to_peer_id();
-        Self {
-            peer,
-            address,
-            listener,
-            socket,
-            dialer,
-            inbound,
-            control,
-            handle,
-            events,
-            cancel,
-        }
+        Self { peer, address, listener, socket, dialer, inbound, control, handle, events, cancel }
     }
 
     pub(crate) fn full_address(&self) -> Multiaddr {
@@ -184,11 +155,7 @@ pub(crate) async fn next_event(transport: &mut SwarmTransport) -> String {
         TransportEvent::NewAddress { listen_addr, .. } => format!("new {listen_addr}"),
         TransportEvent::AddressExpired { listen_addr, .. } => format!("expired {listen_addr}"),
         TransportEvent::ListenerClosed { reason, .. } => format!("closed {}", reason.is_ok()),
-        TransportEvent::Incoming {
-            local_addr,
-            send_back_addr,
-            ..
-        } => format!("{send_back_addr} to {local_addr}"),
+        TransportEvent::Incoming { local_addr, send_back_addr, .. } => format!("{send_back_addr} to {local_addr}"),
         TransportEvent::ListenerError { error, .. } => format!("{error}"),
     }
 }

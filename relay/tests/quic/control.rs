@@ -10,11 +10,7 @@ use crate::common::{Node, V4, config, connected, disconnected, soon};
 async fn disconnect_and_remove_listener_through_the_handle() {
     let (mut one, mut two) = (Node::start(V4).await, Node::start(V4).await);
     one.dial(&two).await.unwrap();
-    assert_eq!(
-        one.dial(&two).await.unwrap(),
-        two.peer,
-        "an open connection is answer enough"
-    );
+    assert_eq!(one.dial(&two).await.unwrap(), two.peer, "an open connection is answer enough");
     two.event(connected).await;
     assert!(soon(one.handle.disconnect(two.peer)).await.unwrap());
     assert_eq!(two.event(disconnected).await, one.peer);
@@ -26,9 +22,7 @@ async fn disconnect_and_remove_listener_through_the_handle() {
     let external: Multiaddr = "/ip4/203.0.113.1/udp/4001/quic-v1".parse().unwrap();
     soon(two.handle.add_external_address(external.clone())).await.unwrap();
     assert_eq!(soon(two.handle.external_addresses()).await.unwrap(), [external]);
-    let listener = soon(two.handle.listen("/ip4/0.0.0.0/udp/0/quic-v1".parse().unwrap()))
-        .await
-        .unwrap();
+    let listener = soon(two.handle.listen("/ip4/0.0.0.0/udp/0/quic-v1".parse().unwrap())).await.unwrap();
     assert_ne!(listener, two.listener);
     assert_eq!(one.dial(&two).await.unwrap(), two.peer);
     one.stop().await;
@@ -37,10 +31,7 @@ async fn disconnect_and_remove_listener_through_the_handle() {
 
 #[tokio::test]
 async fn control_connections_are_limited() {
-    let limits = ControlConfig {
-        max_connections: 1,
-        ..ControlConfig::default()
-    };
+    let limits = ControlConfig { max_connections: 1, ..ControlConfig::default() };
     let mut full = Node::with(config(V4), limits).await;
     let (one, mut two) = (Node::start(V4).await, Node::start(V4).await);
     one.dial(&full).await.unwrap();
@@ -56,21 +47,13 @@ async fn control_connections_are_limited() {
 
 #[tokio::test]
 async fn an_unread_event_queue_stops_the_swarm_but_not_the_commands() {
-    let narrow = ControlConfig {
-        event_queue: 1,
-        ..ControlConfig::default()
-    };
+    let narrow = ControlConfig { event_queue: 1, ..ControlConfig::default() };
     let mut slow = Node::with(config(V4), narrow).await;
     let one = Node::start(V4).await;
     one.dial(&slow).await.unwrap();
     // Connected fills the queue, identified waits.
     let known = async {
-        while soon(slow.handle.peers())
-            .await
-            .unwrap()
-            .iter()
-            .all(|info| info.agent.is_empty())
-        {
+        while soon(slow.handle.peers()).await.unwrap().iter().all(|info| info.agent.is_empty()) {
             tokio::task::yield_now().await;
         }
     };

@@ -28,10 +28,7 @@ async fn shutdown_tells_peers_and_leaves_no_task() {
     two.stop().await;
     assert!(closed_with(&soon(held.conn.closed()).await, CLOSE_SHUTDOWN));
     assert!(matches!(soon(handle.peers()).await, Err(ControlError::ShutDown)));
-    assert!(matches!(
-        soon(dialer.connect(address, peer)).await,
-        Err(DialError::ShutDown)
-    ));
+    assert!(matches!(soon(dialer.connect(address, peer)).await, Err(DialError::ShutDown)));
     one.stop().await;
     drop((held, accepted, dialer));
     // What is left is quinn's own, which ends by itself once nothing refers to it.
@@ -50,16 +47,11 @@ async fn the_swarm_learns_that_the_socket_is_gone() {
     let own = multiaddr_of(node.address);
     node.transport().listen_on(ListenerId::next(), own.clone()).unwrap();
     next_event(node.transport()).await;
-    let Parts {
-        socket, mut transport, ..
-    } = node.parts;
+    let Parts { socket, mut transport, .. } = node.parts;
     soon(socket.shutdown()).await;
     assert_eq!(next_event(&mut transport).await, format!("expired {own}"));
     assert_eq!(next_event(&mut transport).await, "closed true");
-    assert!(matches!(
-        transport.listen_on(ListenerId::next(), own),
-        Err(TransportError::Other(_))
-    ));
+    assert!(matches!(transport.listen_on(ListenerId::next(), own), Err(TransportError::Other(_))));
 }
 
 #[test]
@@ -87,14 +79,8 @@ fn a_killed_and_restarted_node_resets_its_old_connections() {
         // Nobody hears this; what is sent again later provokes the reset.
         let (mut send, _receive) = held.conn.open_bi().await.unwrap();
         send.write_all(&[0; 100]).await.unwrap();
-        let _again = Bare::bind(QuicConfig {
-            listen: address,
-            ..settings
-        });
+        let _again = Bare::bind(QuicConfig { listen: address, ..settings });
         assert_eq!(soon(held.conn.closed()).await, ConnectionError::Reset);
-        assert_eq!(
-            soon(visitor.parts.dialer.connect(address, peer)).await.unwrap().peer,
-            peer
-        );
+        assert_eq!(soon(visitor.parts.dialer.connect(address, peer)).await.unwrap().peer, peer);
     });
 }

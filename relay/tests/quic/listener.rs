@@ -30,10 +30,7 @@ async fn listeners_come_go_and_come_back() {
 
     let first = ListenerId::next();
     transport.listen_on(first, own.clone()).unwrap();
-    assert!(matches!(
-        transport.listen_on(ListenerId::next(), own.clone()),
-        Err(TransportError::Other(_))
-    ));
+    assert!(matches!(transport.listen_on(ListenerId::next(), own.clone()), Err(TransportError::Other(_))));
     assert_eq!(next_event(transport).await, format!("new {own}"));
     assert!(!transport.remove_listener(ListenerId::next()));
     assert!(transport.remove_listener(first));
@@ -42,9 +39,7 @@ async fn listeners_come_go_and_come_back() {
     assert_eq!(next_event(transport).await, "closed true");
 
     // Without a listener nobody comes in.
-    let (_, mut muxer) = soon(visitor.transport().dial(address.clone(), REUSE).unwrap())
-        .await
-        .unwrap();
+    let (_, mut muxer) = soon(visitor.transport().dial(address.clone(), REUSE).unwrap()).await.unwrap();
     let ended = poll_fn(|cx| muxer.poll_unpin(cx));
     let ended = soon(async {
         tokio::select! {
@@ -59,17 +54,11 @@ async fn listeners_come_go_and_come_back() {
         other => panic!("{other:?}"),
     }
 
-    transport
-        .listen_on(ListenerId::next(), "/ip4/0.0.0.0/udp/0/quic-v1".parse().unwrap())
-        .unwrap();
+    transport.listen_on(ListenerId::next(), "/ip4/0.0.0.0/udp/0/quic-v1".parse().unwrap()).unwrap();
     assert_eq!(next_event(transport).await, format!("new {own}"));
-    let (dialled, event) = soon(async {
-        tokio::join!(
-            visitor.parts.transport.dial(address, REUSE).unwrap(),
-            next_event(transport)
-        )
-    })
-    .await;
+    let (dialled, event) =
+        soon(async { tokio::join!(visitor.parts.transport.dial(address, REUSE).unwrap(), next_event(transport)) })
+            .await;
     assert!(dialled.is_ok());
     assert_eq!(event, format!("{} to {own}", multiaddr_of(visitor.address)));
 }
@@ -80,35 +69,21 @@ fn own_port(address: &Multiaddr) -> u16 {
 
 #[tokio::test]
 async fn interface_changes_reach_the_swarm() {
-    let given = QuicConfig {
-        addresses: vec!["127.0.0.1".parse().unwrap()],
-        ..config("0.0.0.0:0")
-    };
+    let given = QuicConfig { addresses: vec!["127.0.0.1".parse().unwrap()], ..config("0.0.0.0:0") };
     let node = Bare::bind(given);
     let (port, own) = (node.address.port(), multiaddr_of(node.address));
-    let Parts {
-        socket, mut transport, ..
-    } = node.parts;
+    let Parts { socket, mut transport, .. } = node.parts;
     transport.listen_on(ListenerId::next(), own).unwrap();
-    assert_eq!(
-        next_event(&mut transport).await,
-        format!("new /ip4/127.0.0.1/udp/{port}/quic-v1")
-    );
+    assert_eq!(next_event(&mut transport).await, format!("new /ip4/127.0.0.1/udp/{port}/quic-v1"));
     // The change happens while the swarm waits, in another task: only the transport's own wake-up can tell.
     let changing = tokio::spawn(async move {
         socket.set_addresses(["127.0.0.1".parse().unwrap(), "127.0.0.3".parse().unwrap()]);
         socket
     });
-    assert_eq!(
-        next_event(&mut transport).await,
-        format!("new /ip4/127.0.0.3/udp/{port}/quic-v1")
-    );
+    assert_eq!(next_event(&mut transport).await, format!("new /ip4/127.0.0.3/udp/{port}/quic-v1"));
     let socket = changing.await.unwrap();
     socket.set_addresses(["127.0.0.3".parse().unwrap()]);
-    assert_eq!(
-        next_event(&mut transport).await,
-        format!("expired /ip4/127.0.0.1/udp/{port}/quic-v1")
-    );
+    assert_eq!(next_event(&mut transport).await, format!("expired /ip4/127.0.0.1/udp/{port}/quic-v1"));
 }
 
 #[tokio::test]
@@ -121,11 +96,7 @@ async fn port_use_is_respected() {
         let dial = visitor.transport().dial(address.clone(), opts).unwrap();
         let (dialled, event) = soon(async { tokio::join!(dial, next_event(node.transport())) }).await;
         assert_eq!(dialled.unwrap().0, node.peer);
-        assert_eq!(
-            event == format!("{} to {own}", multiaddr_of(visitor.address)),
-            same_port,
-            "{event}"
-        );
+        assert_eq!(event == format!("{} to {own}", multiaddr_of(visitor.address)), same_port, "{event}");
     }
 }
 
@@ -165,12 +136,7 @@ async fn a_peer_behind_a_rebinding_nat_is_followed() {
         loop {
             let transport = node.transport();
             let event = poll_fn(|cx| Pin::new(&mut *transport).poll(cx)).await;
-            if let TransportEvent::Incoming {
-                upgrade,
-                send_back_addr,
-                ..
-            } = event
-            {
+            if let TransportEvent::Incoming { upgrade, send_back_addr, .. } = event {
                 return (upgrade.await.unwrap().1, send_back_addr);
             }
         }
@@ -189,11 +155,7 @@ async fn a_peer_behind_a_rebinding_nat_is_followed() {
     let StreamMuxerEvent::AddressChange(after) = soon(poll_fn(|cx| accepted.poll_unpin(cx))).await.unwrap();
     assert_ne!(after, before);
     // Told once, then quiet; and closing ends both sides.
-    assert!(
-        poll_fn(|cx| std::task::Poll::Ready(accepted.poll_unpin(cx)))
-            .await
-            .is_pending()
-    );
+    assert!(poll_fn(|cx| std::task::Poll::Ready(accepted.poll_unpin(cx))).await.is_pending());
     soon(accepted.close()).await.unwrap();
     assert!(soon(poll_fn(|cx| dialled.poll_unpin(cx))).await.is_err());
     assert!(soon(poll_fn(|cx| dialled.poll_inbound_unpin(cx))).await.is_err());

@@ -19,18 +19,12 @@ async fn a_hole_punch_completes_in_the_listeners_role() {
 
     // A role without a peer to wait for makes no sense.
     let nobody = multiaddr_of(two.address);
-    assert!(matches!(
-        one.transport().dial(nobody, PUNCH),
-        Err(TransportError::MultiaddrNotSupported(_))
-    ));
+    assert!(matches!(one.transport().dial(nobody, PUNCH), Err(TransportError::MultiaddrNotSupported(_))));
 }
 
 #[tokio::test]
 async fn a_hole_punch_sends_packets_waits_for_its_peer_only_and_ends() {
-    let mut node = Bare::bind(tuned(Tuning {
-        handshake_timeout_ms: 300,
-        ..Tuning::default()
-    }));
+    let mut node = Bare::bind(tuned(Tuning { handshake_timeout_ms: 300, ..Tuning::default() }));
     let remote = UdpSocket::bind(V4).await.unwrap();
     let target = multiaddr_of(remote.local_addr().unwrap()).with(Protocol::P2p(PeerId::random()));
     let attempt = node.transport().dial(target.clone(), PUNCH).unwrap();
@@ -45,10 +39,7 @@ async fn a_hole_punch_sends_packets_waits_for_its_peer_only_and_ends() {
     let error =
         |result: Result<(PeerId, Muxer), weir_relay::quic::TransportError>| result.map(|_| ()).unwrap_err().to_string();
     assert_eq!(error(first), DialError::TimedOut.to_string());
-    assert_eq!(
-        error(second),
-        DialError::PunchInProgress(remote.local_addr().unwrap()).to_string()
-    );
+    assert_eq!(error(second), DialError::PunchInProgress(remote.local_addr().unwrap()).to_string());
 
     // The place is free again.
     let third = node.transport().dial(target, PUNCH).unwrap();

@@ -35,9 +35,7 @@ async fn holds_the_cap(lengths: impl Iterator<Item = usize>, every: usize, evict
 #[tokio::test]
 async fn the_disk_cap_holds_for_bodies_of_any_size() {
     let mut random = StdRng::seed_from_u64(1);
-    let lengths: Vec<_> = (0..600)
-        .map(|_| (random.next_u64() >> random.random_range(44..54)) as usize)
-        .collect();
+    let lengths: Vec<_> = (0..600).map(|_| (random.next_u64() >> random.random_range(44..54)) as usize).collect();
     assert!(lengths.iter().sum::<usize>() as u64 > 40 * MIB);
     holds_the_cap(lengths.into_iter().chain((0..60).map(|at| at * 20_000)), 16, 20).await;
 }
@@ -101,11 +99,7 @@ async fn what_was_read_stays_over_a_restart_and_what_is_pinned_longest() {
 
 #[tokio::test]
 async fn the_memory_cap_holds() {
-    let config = StoreConfig {
-        memory_bytes: 8 * MIB,
-        max_object_bytes: 4 * MIB,
-        disk: None,
-    };
+    let config = StoreConfig { memory_bytes: 8 * MIB, max_object_bytes: 4 * MIB, disk: None };
     let events = std::sync::Arc::new(crate::support::Counter::default());
     let store = Store::open(config, never(), events.clone()).unwrap();
     let mut random = StdRng::seed_from_u64(3);
@@ -138,8 +132,5 @@ async fn the_queue_is_bounded_and_a_full_one_costs_the_copy() {
     assert_eq!(store.usage().queued_entries, 16);
     assert_eq!(events.count(&[&SkipReason::QueueFull]), 4);
     // What waits is served even when memory has evicted it.
-    assert_eq!(
-        store.load(&entry("/0", "").hash, NOW).await.unwrap().body.length(),
-        4 * MIB
-    );
+    assert_eq!(store.load(&entry("/0", "").hash, NOW).await.unwrap().body.length(), 4 * MIB);
 }

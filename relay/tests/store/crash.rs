@@ -16,11 +16,7 @@ const KILLS: u64 = 12;
 
 /// The body that version `version` of a name has; some names share theirs.
 fn body(name: u64, version: u64) -> Vec<u8> {
-    let seed = if name.is_multiple_of(5) {
-        version
-    } else {
-        name * 1_000_003 + version
-    };
+    let seed = if name.is_multiple_of(5) { version } else { name * 1_000_003 + version };
     let length = StdRng::seed_from_u64(seed).random_range(0..400_000);
     noise(seed, length)
 }
@@ -56,14 +52,8 @@ fn kill_after(dir: &Path, seed: u64, steps: usize) {
         .spawn()
         .unwrap();
     // The pipe stays open until the child is dead, so that it does not end of a failed write instead.
-    let mut lines = BufReader::new(child.stdout.take().unwrap())
-        .lines()
-        .map_while(Result::ok);
-    let seen = lines
-        .by_ref()
-        .filter(|line| line.starts_with("step "))
-        .take(steps)
-        .count();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let seen = lines.by_ref().filter(|line| line.starts_with("step ")).take(steps).count();
     child.kill().unwrap();
     child.wait().unwrap();
     drop(lines);
@@ -97,20 +87,8 @@ async fn survives(kills: u64) {
             let Some(found) = running.store.load(&hash, NOW).await else {
                 continue;
             };
-            let version = found
-                .head
-                .validators
-                .etag
-                .as_deref()
-                .unwrap()
-                .trim_matches('"')
-                .parse()
-                .unwrap();
-            assert_eq!(
-                found.body.joined().unwrap(),
-                body(name, version),
-                "name {name}, version {version}"
-            );
+            let version = found.head.validators.etag.as_deref().unwrap().trim_matches('"').parse().unwrap();
+            assert_eq!(found.body.joined().unwrap(), body(name, version), "name {name}, version {version}");
             loaded += 1;
         }
         assert_eq!(running.events.integrity_failures(), 0);

@@ -54,21 +54,11 @@ fn flip(path: &Path) {
 }
 
 fn truncate(path: &Path) {
-    fs::File::options()
-        .write(true)
-        .open(path)
-        .unwrap()
-        .set_len(LENGTH as u64 - 1)
-        .unwrap();
+    fs::File::options().write(true).open(path).unwrap().set_len(LENGTH as u64 - 1).unwrap();
 }
 
 fn extend(path: &Path) {
-    fs::File::options()
-        .write(true)
-        .open(path)
-        .unwrap()
-        .set_len(LENGTH as u64 + 1)
-        .unwrap();
+    fs::File::options().write(true).open(path).unwrap().set_len(LENGTH as u64 + 1).unwrap();
 }
 
 fn delete(path: &Path) {
@@ -101,9 +91,7 @@ async fn a_missing_file_is_found() {
 
 async fn kept(dir: &Path, count: u64) -> Vec<Arc<Entry>> {
     let running = Running::open(dir);
-    let entries: Vec<_> = (0..count)
-        .map(|at| entry(&format!("/{at}"), noise(at, 5_000)))
-        .collect();
+    let entries: Vec<_> = (0..count).map(|at| entry(&format!("/{at}"), noise(at, 5_000))).collect();
     for entry in &entries {
         running.store.insert(entry.clone());
     }

@@ -183,9 +183,7 @@ fn signed(signer: &SigningKey, ring: &KeyRing, path: &str, stated: &[u8], body: 
     let block = HeaderBlock::new([("x-kept", "yes")]).unwrap();
     head.evidence = Evidence::Record(Arc::new(SignedRecord::sign(record, block, signer, NOW).unwrap()));
     let body = Bytes::copy_from_slice(body);
-    let tree = Tree::compute(body.len() as u64, |at, length| {
-        body.slice(at as usize..at as usize + length)
-    });
+    let tree = Tree::compute(body.len() as u64, |at, length| body.slice(at as usize..at as usize + length));
     Arc::new(Entry::new(head, Growing::whole(body, Some(tree)), NOW, 0, "adapter"))
 }
 
@@ -198,9 +196,7 @@ async fn a_record_is_verified_again_and_waits_for_its_keys() {
         let ring = Mutex::new(ring);
         Arc::new(move |record, key| {
             let known = known.load(Ordering::Relaxed);
-            known
-                .then(|| record.clone().verify(&ring.lock().unwrap(), key, NOW).ok())
-                .flatten()
+            known.then(|| record.clone().verify(&ring.lock().unwrap(), key, NOW).ok()).flatten()
         })
     };
     let open = || Running::with(config(dir.path(), 64 * MIB), reverify(ring.clone(), known.clone()));
@@ -255,13 +251,7 @@ async fn a_private_response_is_refused() {
     let running = Running::open(tempfile::tempdir().unwrap().path());
     let mut head = head("/key", 3, "\"k\"");
     head.freshness.store = Storage::Pass;
-    running.store.insert(Arc::new(Entry::new(
-        head,
-        Growing::whole("key".into(), None),
-        NOW,
-        0,
-        "origin",
-    )));
+    running.store.insert(Arc::new(Entry::new(head, Growing::whole("key".into(), None), NOW, 0, "origin")));
 }
 
 #[tokio::test]
@@ -270,7 +260,5 @@ async fn a_failed_body_is_refused() {
     let running = Running::open(tempfile::tempdir().unwrap().path());
     let body = Growing::shared();
     body.end(Ended::Failed("gone".into()));
-    running
-        .store
-        .insert(Arc::new(Entry::new(head("/a", 3, "\"k\""), body, NOW, 0, "origin")));
+    running.store.insert(Arc::new(Entry::new(head("/a", 3, "\"k\""), body, NOW, 0, "origin")));
 }

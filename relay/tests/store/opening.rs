@@ -29,16 +29,10 @@ fn what_is_no_directory_is_named() {
     fs::write(&file, "").unwrap();
     for path in [file.clone(), file.join("below")] {
         let error = refusal(config(&path, 64 * MIB));
-        assert!(
-            matches!(&error, StoreError::NotADirectory { path: named } if *named == path),
-            "{error:?}"
-        );
+        assert!(matches!(&error, StoreError::NotADirectory { path: named } if *named == path), "{error:?}");
     }
     fs::write(dir.path().join("bodies"), "").unwrap();
-    assert!(matches!(
-        refusal(config(dir.path(), 64 * MIB)),
-        StoreError::NotADirectory { .. }
-    ));
+    assert!(matches!(refusal(config(dir.path(), 64 * MIB)), StoreError::NotADirectory { .. }));
 }
 
 #[test]
@@ -52,8 +46,5 @@ fn an_index_that_is_a_directory_is_named() {
 #[test]
 fn a_cap_without_room_for_bodies_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(
-        refusal(config(dir.path(), MIB)),
-        StoreError::TooSmall { bytes: MIB }
-    ));
+    assert!(matches!(refusal(config(dir.path(), MIB)), StoreError::TooSmall { bytes: MIB }));
 }

@@ -42,14 +42,10 @@ impl Counter {
     }
 
     pub(crate) fn integrity_failures(&self) -> u64 {
-        [
-            IntegrityStage::DiskBody,
-            IntegrityStage::DiskIndex,
-            IntegrityStage::DiskRecord,
-        ]
-        .iter()
-        .map(|stage| self.count(&[stage]))
-        .sum()
+        [IntegrityStage::DiskBody, IntegrityStage::DiskIndex, IntegrityStage::DiskRecord]
+            .iter()
+            .map(|stage| self.count(&[stage]))
+            .sum()
     }
 }
 
@@ -77,15 +73,8 @@ pub(crate) fn never() -> Reverify {
 }
 
 pub(crate) fn config(dir: &Path, disk_bytes: u64) -> StoreConfig {
-    let disk = Some(DiskConfig {
-        dir: dir.to_owned(),
-        bytes: disk_bytes,
-    });
-    StoreConfig {
-        memory_bytes: 64 * MIB,
-        max_object_bytes: 8 * MIB,
-        disk,
-    }
+    let disk = Some(DiskConfig { dir: dir.to_owned(), bytes: disk_bytes });
+    StoreConfig { memory_bytes: 64 * MIB, max_object_bytes: 8 * MIB, disk }
 }
 
 /// A store with its writer; its debug form is what a failed test prints.
@@ -112,12 +101,7 @@ impl Running {
         let store = Arc::new(Store::open(config, reverify, events.clone()).unwrap());
         let cancel = CancellationToken::new();
         let writer = tokio::spawn(store.clone().run(cancel.clone()));
-        Self {
-            store,
-            events,
-            cancel,
-            writer,
-        }
+        Self { store, events, cancel, writer }
     }
 
     /// Shuts down in order; the directory can be opened again.
@@ -133,10 +117,7 @@ impl Running {
     }
 
     pub(crate) async fn body(&self, hash: &ResourceHash) -> Option<Bytes> {
-        self.store
-            .load(hash, NOW)
-            .await
-            .map(|entry| entry.body.joined().unwrap())
+        self.store.load(hash, NOW).await.map(|entry| entry.body.joined().unwrap())
     }
 }
 
@@ -163,10 +144,7 @@ pub(crate) fn head(path: &str, length: usize, etag: &str) -> Head {
             stale_if_error_ms: 2_000,
             store: Storage::Store,
         },
-        validators: Validators {
-            etag: Some(etag.to_owned()),
-            last_modified: None,
-        },
+        validators: Validators { etag: Some(etag.to_owned()), last_modified: None },
         evidence: Evidence::Trusted,
     }
 }
@@ -192,24 +170,12 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
 /// Body files, temporary ones included.
 pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let fans = std::fs::read_dir(dir.join("bodies")).unwrap();
-    fans.flat_map(|fan| std::fs::read_dir(fan.unwrap().path()).unwrap())
-        .map(|file| file.unwrap().path())
-        .collect()
+    fans.flat_map(|fan| std::fs::read_dir(fan.unwrap().path()).unwrap()).map(|file| file.unwrap().path()).collect()
 }
 
 /// What `du` says the directory takes, in bytes.
 pub(crate) fn du(dir: &Path) -> u64 {
-    let out = std::process::Command::new("du")
-        .args(["-s", "-B1"])
-        .arg(dir)
-        .output()
-        .unwrap();
+    let out = std::process::Command::new("du").args(["-s", "-B1"]).arg(dir).output().unwrap();
     assert!(out.status.success());
-    String::from_utf8(out.stdout)
-        .unwrap()
-        .split_whitespace()
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap()
+    String::from_utf8(out.stdout).unwrap().split_whitespace().next().unwrap().parse().unwrap()
 }

@@ -13,8 +13,8 @@ use http::header::{
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::demo::origin::clip::{Clip, Rendition, fnv1a};
-use crate::demo::origin::error::ClipError;
 use crate::demo::origin::conditions::{Validators, Verdict, judge};
+use crate::demo::origin::error::ClipError;
 use crate::demo::origin::playlist;
 use crate::demo::origin::programme::{Channel, Film};
 use crate::demo::origin::stats::OriginStats;
@@ -55,12 +55,7 @@ impl Origin {
     /// # Errors
     /// When the clip is not fit for looping, which is a fault of the build.
     pub(crate) fn new(stats: Arc<OriginStats>) -> Result<Self, ClipError> {
-        Ok(Self {
-            clip: Clip::embedded()?,
-            channel: Channel::new(),
-            film: Film,
-            stats,
-        })
+        Ok(Self { clip: Clip::embedded()?, channel: Channel::new(), film: Film, stats })
     }
 
     /// Answers a request as of `now`. The response to HEAD carries the length and no body.
@@ -68,34 +63,24 @@ impl Origin {
         let (mut response, is_segment) = match *request.method() {
             Method::GET | Method::HEAD => self.retrieve(request, now),
             Method::OPTIONS => (refuse(StatusCode::NO_CONTENT, ""), false),
-            _ => (
-                refuse(StatusCode::METHOD_NOT_ALLOWED, "this origin only serves\n"),
-                false,
-            ),
+            _ => (refuse(StatusCode::METHOD_NOT_ALLOWED, "this origin only serves\n"), false),
         };
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        headers.insert(
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("Content-Length, Content-Range"),
-        );
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Content-Length, Content-Range"));
         headers.insert(TIMING_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         if request.method() == Method::HEAD {
             *response.body_mut() = Bytes::new();
         }
         let length = response.body().len() as u64;
-        self.stats
-            .answered(length, is_segment && length > 0 && response.status().is_success());
+        self.stats.answered(length, is_segment && length > 0 && response.status().is_success());
         response
     }
 
     /// The answer to GET, and whether it is about a segment.
     fn retrieve<B>(&self, request: &Request<B>, now: SystemTime) -> (Response<Bytes>, bool) {
         let Some(resource) = self.resource(request.uri().path(), now) else {
-            return (
-                refuse(StatusCode::NOT_FOUND, "no such resource, or not yet, or no longer\n"),
-                false,
-            );
+            return (refuse(StatusCode::NOT_FOUND, "no such resource, or not yet, or no longer\n"), false);
         };
         let verdict = judge(request.headers(), &resource.validators, resource.body.len());
         (respond(&resource, verdict), resource.is_segment)
@@ -125,24 +110,13 @@ impl Origin {
     }
 
     fn segment(&self, rendition: &Rendition, number: u64, is_live: bool, now: SystemTime) -> Option<Resource> {
-        let known = if is_live {
-            self.channel.fetchable(now)
-        } else {
-            self.film.segments()
-        };
-        let modified = if is_live {
-            self.channel.starts(number.checked_add(1)?)
-        } else {
-            self.channel.starts(0)
-        };
+        let known = if is_live { self.channel.fetchable(now) } else { self.film.segments() };
+        let modified = if is_live { self.channel.starts(number.checked_add(1)?) } else { self.channel.starts(0) };
         known.contains(&number).then(|| Resource {
             body: rendition.segment(number),
             kind: VIDEO,
             cache: CACHE_MEDIA,
-            validators: Validators {
-                etag: format!("\"{:016x}-{number}\"", rendition.checksum),
-                modified,
-            },
+            validators: Validators { etag: format!("\"{:016x}-{number}\"", rendition.checksum), modified },
             is_segment: true,
         })
     }
@@ -160,13 +134,7 @@ impl Origin {
 /// A resource whose entity tag is the checksum of its bytes.
 fn tagged(body: Bytes, kind: &'static str, cache: &'static str, modified: SystemTime) -> Resource {
     let etag = format!("\"{:016x}\"", fnv1a(&body));
-    Resource {
-        body,
-        kind,
-        cache,
-        validators: Validators { etag, modified },
-        is_segment: false,
-    }
+    Resource { body, kind, cache, validators: Validators { etag, modified }, is_segment: false }
 }
 
 /// N of `seg-N.m4s`, in its one spelling: other spellings of the same number are other, unknown names.
@@ -182,17 +150,11 @@ fn respond(resource: &Resource, verdict: Verdict) -> Response<Bytes> {
         Verdict::NotModified => (StatusCode::NOT_MODIFIED, Bytes::new(), None),
         Verdict::Part(first, last) => {
             let range = format!("bytes {first}-{last}/{total}");
-            (
-                StatusCode::PARTIAL_CONTENT,
-                resource.body.slice(first..=last),
-                Some(range),
-            )
+            (StatusCode::PARTIAL_CONTENT, resource.body.slice(first..=last), Some(range))
         }
         Verdict::Unsatisfiable => {
             let mut response = refuse(StatusCode::RANGE_NOT_SATISFIABLE, "");
-            response
-                .headers_mut()
-                .insert(CONTENT_RANGE, ascii(format!("bytes */{total}")));
+            response.headers_mut().insert(CONTENT_RANGE, ascii(format!("bytes */{total}")));
             return response;
         }
     };
@@ -202,10 +164,7 @@ fn respond(resource: &Resource, verdict: Verdict) -> Response<Bytes> {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(resource.cache));
     headers.insert(ETAG, ascii(resource.validators.etag.clone()));
-    headers.insert(
-        LAST_MODIFIED,
-        ascii(httpdate::fmt_http_date(resource.validators.modified)),
-    );
+    headers.insert(LAST_MODIFIED, ascii(httpdate::fmt_http_date(resource.validators.modified)));
     if verdict != Verdict::NotModified {
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(resource.kind));

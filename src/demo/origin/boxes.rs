@@ -46,9 +46,7 @@ pub(super) fn boxes(file: &[u8], range: Range<usize>) -> impl Iterator<Item = Re
 
 /// The boxes of one type among the children in `range`.
 pub(super) fn all(file: &[u8], range: Range<usize>, kind: [u8; 4]) -> Result<Vec<BoxAt>, BoxError> {
-    boxes(file, range)
-        .filter(|b| b.as_ref().map_or(true, |b| b.kind == kind))
-        .collect()
+    boxes(file, range).filter(|b| b.as_ref().map_or(true, |b| b.kind == kind)).collect()
 }
 
 /// The first box at the end of a path of types, each a child of the one before; `None` when there is none.
@@ -83,10 +81,7 @@ pub(super) fn u64_at(file: &[u8], at: usize) -> Result<u64, BoxError> {
 }
 
 fn array_at<const N: usize>(file: &[u8], at: usize) -> Result<[u8; N], BoxError> {
-    file.get(at..)
-        .and_then(|rest| rest.first_chunk::<N>())
-        .copied()
-        .ok_or(BoxError(at))
+    file.get(at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(BoxError(at))
 }
 
 fn read_header(file: &[u8], start: usize, limit: usize) -> Result<BoxAt, BoxError> {
@@ -94,25 +89,14 @@ fn read_header(file: &[u8], start: usize, limit: usize) -> Result<BoxAt, BoxErro
     let kind = array_at(file, start + 4)?;
     let (header, size) = match size {
         0 => (8, limit - start),
-        1 => (
-            16,
-            usize::try_from(u64_at(file, start + 8)?).map_err(|_| BoxError(start))?,
-        ),
+        1 => (16, usize::try_from(u64_at(file, start + 8)?).map_err(|_| BoxError(start))?),
         size => (8, size as usize),
     };
-    let end = start
-        .checked_add(size)
-        .filter(|end| *end <= limit)
-        .ok_or(BoxError(start))?;
+    let end = start.checked_add(size).filter(|end| *end <= limit).ok_or(BoxError(start))?;
     if size < header {
         return Err(BoxError(start));
     }
-    Ok(BoxAt {
-        kind,
-        start,
-        body: start + header,
-        end,
-    })
+    Ok(BoxAt { kind, start, body: start + header, end })
 }
 
 #[cfg(test)]

@@ -8,17 +8,11 @@ const DAY_MS: u128 = 86_400_000;
 
 /// Formats an instant as `2026-01-02T03:04:05.678Z`. An instant before 1970 counts as 1970.
 pub(super) fn rfc3339(at: SystemTime) -> String {
-    let since = at
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_millis();
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
     let (year, month, day) = civil(since / DAY_MS);
     let ms = since % DAY_MS;
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
-        ms % 1000
-    )
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000)
 }
 
 /// Year, month and day of the given day since 1970-01-01. Years begin in March here, so that the leap day is the last of

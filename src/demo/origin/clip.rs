@@ -34,9 +34,7 @@ impl Clip {
     /// Reads the clip inside the binary.
     pub(super) fn embedded() -> Result<Self, ClipError> {
         let read = |(name, file): &(&'static str, &'static [u8])| Rendition::read(name, &Bytes::from_static(file));
-        Ok(Self {
-            renditions: EMBEDDED.iter().map(read).collect::<Result<_, _>>()?,
-        })
+        Ok(Self { renditions: EMBEDDED.iter().map(read).collect::<Result<_, _>>()? })
     }
 
     /// The rendition of that name.
@@ -68,33 +66,20 @@ pub(super) struct Rendition {
 impl Rendition {
     /// Reads a fragmented MP4: everything before the first `moof` is the init segment, each `moof` begins a segment.
     fn read(name: &'static str, file: &Bytes) -> Result<Self, ClipError> {
-        let starts: Vec<usize> = boxes::all(file, 0..file.len(), *b"moof")?
-            .iter()
-            .map(|moof| moof.start)
-            .collect();
+        let starts: Vec<usize> = boxes::all(file, 0..file.len(), *b"moof")?.iter().map(|moof| moof.start).collect();
         let ends = starts.iter().skip(1).copied().chain([file.len()]);
-        let fragments: Vec<Fragment> = starts
-            .iter()
-            .zip(ends)
-            .map(|(start, end)| Fragment::read(file, *start..end))
-            .collect::<Result<_, _>>()?;
+        let fragments: Vec<Fragment> =
+            starts.iter().zip(ends).map(|(start, end)| Fragment::read(file, *start..end)).collect::<Result<_, _>>()?;
         let init = file.slice(..*starts.first().ok_or(ClipError::Missing("moof"))?);
         let tracks = read_tracks(&init, 0..init.len())?;
-        let picture = tracks
-            .iter()
-            .position(|track| track.size.is_some())
-            .ok_or(ClipError::Missing("picture"))?;
+        let picture = tracks.iter().position(|track| track.size.is_some()).ok_or(ClipError::Missing("picture"))?;
         let laps = check_loop(&tracks, &fragments, picture)?;
         let pictures: u64 = fragments.iter().map(|fragment| fragment.spans[picture].samples).sum();
         let lap_seconds = SEGMENT.as_secs_f64() * fragments.len() as f64;
         Ok(Self {
             name,
             size: tracks[picture].size.ok_or(ClipError::Missing("picture size"))?,
-            codecs: tracks
-                .iter()
-                .map(|track| track.codec.as_str())
-                .collect::<Vec<_>>()
-                .join(","),
+            codecs: tracks.iter().map(|track| track.codec.as_str()).collect::<Vec<_>>().join(","),
             frame_rate: pictures as f64 / lap_seconds,
             checksum: fnv1a(file),
             init,
@@ -129,15 +114,8 @@ impl Rendition {
 fn check_loop(tracks: &[Track], fragments: &[Fragment], picture: usize) -> Result<Vec<u64>, ClipError> {
     let mut laps = vec![0; tracks.len()];
     for fragment in fragments {
-        if !fragment
-            .spans
-            .iter()
-            .map(|span| span.track)
-            .eq(tracks.iter().map(|track| track.id))
-        {
-            return Err(ClipError::Layout(
-                "every fragment must hold every track, in the same order",
-            ));
+        if !fragment.spans.iter().map(|span| span.track).eq(tracks.iter().map(|track| track.id)) {
+            return Err(ClipError::Layout("every fragment must hold every track, in the same order"));
         }
         for (span, lap) in fragment.spans.iter().zip(&mut laps) {
             if span.starts != *lap {
@@ -147,17 +125,11 @@ fn check_loop(tracks: &[Track], fragments: &[Fragment], picture: usize) -> Resul
         }
         let expected = SEGMENT.as_secs() * u64::from(tracks[picture].timescale);
         if fragment.spans[picture].lasts != expected {
-            return Err(ClipError::Layout(
-                "a segment's picture does not last exactly the segment's duration",
-            ));
+            return Err(ClipError::Layout("a segment's picture does not last exactly the segment's duration"));
         }
     }
     let lap = SEGMENT.as_secs() * fragments.len() as u64;
-    if !tracks
-        .iter()
-        .zip(&laps)
-        .all(|(track, length)| lap * u64::from(track.timescale) == *length)
-    {
+    if !tracks.iter().zip(&laps).all(|(track, length)| lap * u64::from(track.timescale) == *length) {
         return Err(ClipError::Layout("a track does not last exactly the clip's duration"));
     }
     Ok(laps)
@@ -165,7 +137,5 @@ fn check_loop(tracks: &[Track], fragments: &[Fragment], picture: usize) -> Resul
 
 /// FNV-1a, 64 bits: enough to tell one build's clip from another's in an entity tag.
 pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

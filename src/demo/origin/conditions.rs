@@ -42,10 +42,7 @@ pub(super) fn judge(headers: &HeaderMap, validators: &Validators, length: usize)
 
 fn is_unmodified(headers: &HeaderMap, validators: &Validators) -> bool {
     if headers.contains_key(IF_NONE_MATCH) {
-        let tags = headers
-            .get_all(IF_NONE_MATCH)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
+        let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
         return tags
             .flat_map(|value| value.split(','))
             .map(str::trim)
@@ -82,11 +79,7 @@ fn read_range(value: &str, length: usize) -> Option<Verdict> {
     if last < first {
         return None;
     }
-    Some(if first >= length {
-        Verdict::Unsatisfiable
-    } else {
-        Verdict::Part(first, last.min(length - 1))
-    })
+    Some(if first >= length { Verdict::Unsatisfiable } else { Verdict::Part(first, last.min(length - 1)) })
 }
 
 /// Digits only; a number too large for memory is as good as the largest one.
@@ -111,19 +104,9 @@ mod tests {
     use super::*;
 
     fn verdict(headers: &[(HeaderName, &str)]) -> Verdict {
-        let map = headers
-            .iter()
-            .map(|(name, value)| (name.clone(), value.parse().unwrap()))
-            .collect();
+        let map = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         let modified = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_250);
-        judge(
-            &map,
-            &Validators {
-                etag: "\"a\"".into(),
-                modified,
-            },
-            100,
-        )
+        judge(&map, &Validators { etag: "\"a\"".into(), modified }, 100)
     }
 
     const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -171,9 +154,6 @@ mod tests {
         assert_eq!(verdict(&[(IF_MODIFIED_SINCE, MODIFIED)]), Verdict::NotModified);
         assert_eq!(verdict(&[(IF_MODIFIED_SINCE, EARLIER)]), Verdict::Whole);
         // The entity tag decides alone where both are given.
-        assert_eq!(
-            verdict(&[(IF_NONE_MATCH, "\"x\""), (IF_MODIFIED_SINCE, MODIFIED)]),
-            Verdict::Whole
-        );
+        assert_eq!(verdict(&[(IF_NONE_MATCH, "\"x\""), (IF_MODIFIED_SINCE, MODIFIED)]), Verdict::Whole);
     }
 }

@@ -56,15 +56,8 @@ impl Fragment {
         let moof = boxes::find(&template, whole, &[*b"moof"])?.ok_or(ClipError::Missing("moof"))?;
         let mfhd = boxes::find(&template, moof.content(), &[*b"mfhd"])?.ok_or(ClipError::Missing("mfhd"))?;
         let trafs = boxes::all(&template, moof.content(), *b"traf")?;
-        let spans = trafs
-            .iter()
-            .map(|traf| read_span(&template, traf))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            sequence_field: mfhd.body + 4,
-            template,
-            spans,
-        })
+        let spans = trafs.iter().map(|traf| read_span(&template, traf)).collect::<Result<_, _>>()?;
+        Ok(Self { sequence_field: mfhd.body + 4, template, spans })
     }
 
     /// Bytes in the fragment; the same for every stamp.
@@ -89,9 +82,7 @@ fn read_span(file: &[u8], traf: &BoxAt) -> Result<Span, ClipError> {
     let tfhd = child(*b"tfhd")?.ok_or(ClipError::Missing("tfhd"))?;
     let tfdt = child(*b"tfdt")?.ok_or(ClipError::Missing("tfdt"))?;
     if boxes::u32_at(file, tfhd.body)? & TFHD_BASE_IS_MOOF == 0 {
-        return Err(ClipError::Layout(
-            "offsets must count from the moof (default-base-is-moof)",
-        ));
+        return Err(ClipError::Layout("offsets must count from the moof (default-base-is-moof)"));
     }
     if boxes::u32_at(file, tfdt.body)? >> 24 != 1 {
         return Err(ClipError::Layout("tfdt must be version 1 (64 bits)"));
@@ -104,13 +95,7 @@ fn read_span(file: &[u8], traf: &BoxAt) -> Result<Span, ClipError> {
     }
     let field = tfdt.body + 4;
     let (track, starts) = (boxes::u32_at(file, tfhd.body + 4)?, boxes::u64_at(file, field)?);
-    Ok(Span {
-        track,
-        starts,
-        lasts,
-        samples,
-        field,
-    })
+    Ok(Span { track, starts, lasts, samples, field })
 }
 
 fn default_duration(file: &[u8], tfhd: &BoxAt) -> Result<Option<u64>, BoxError> {

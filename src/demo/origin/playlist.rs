@@ -35,13 +35,7 @@ pub(super) fn master(clip: &Clip) -> String {
 pub(super) fn film(segments: Range<u64>) -> String {
     let mut text = String::from(HEAD);
     let target = SEGMENT.as_secs();
-    append(
-        &mut text,
-        format_args!(
-            "#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:{}\n",
-            segments.start
-        ),
-    );
+    append(&mut text, format_args!("#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:{}\n", segments.start));
     text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-MAP:URI=\"init.mp4\"\n");
     for number in segments {
         append_segment(&mut text, number);
@@ -54,29 +48,17 @@ pub(super) fn film(segments: Range<u64>) -> String {
 pub(super) fn live(channel: &Channel, window: Range<u64>) -> String {
     let mut text = String::from(HEAD);
     let target = SEGMENT.as_secs();
-    append(
-        &mut text,
-        format_args!(
-            "#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:{}\n",
-            window.start
-        ),
-    );
+    append(&mut text, format_args!("#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:{}\n", window.start));
     text.push_str("#EXT-X-MAP:URI=\"init.mp4\"\n");
     for number in window {
-        append(
-            &mut text,
-            format_args!("#EXT-X-PROGRAM-DATE-TIME:{}\n", rfc3339(channel.starts(number))),
-        );
+        append(&mut text, format_args!("#EXT-X-PROGRAM-DATE-TIME:{}\n", rfc3339(channel.starts(number))));
         append_segment(&mut text, number);
     }
     text
 }
 
 fn append_segment(text: &mut String, number: u64) {
-    append(
-        text,
-        format_args!("#EXTINF:{:.5},\nseg-{number}.m4s\n", SEGMENT.as_secs_f64()),
-    );
+    append(text, format_args!("#EXTINF:{:.5},\nseg-{number}.m4s\n", SEGMENT.as_secs_f64()));
 }
 
 fn append(text: &mut String, line: std::fmt::Arguments<'_>) {

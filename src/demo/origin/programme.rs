@@ -40,9 +40,7 @@ pub(super) struct Channel {
 impl Channel {
     /// The channel of the demo.
     pub(super) fn new() -> Self {
-        Self {
-            on_air: SystemTime::UNIX_EPOCH + ON_AIR,
-        }
+        Self { on_air: SystemTime::UNIX_EPOCH + ON_AIR }
     }
 
     /// The instant at which segment `number` starts; it is complete one [`SEGMENT`] later.

@@ -62,10 +62,7 @@ pub(crate) async fn serve(listener: TcpListener, origin: Arc<Origin>, shutdown: 
         }
     }
     drop(listener);
-    if tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} })
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await.is_err() {
         connections.shutdown().await;
     }
     Ok(())
@@ -75,10 +72,7 @@ async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots)
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
+    let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
     let (stream, _) = listener.accept().await?;
     Ok((stream, slot))
 }

@@ -34,10 +34,7 @@ pub(super) struct Track {
 /// Reads all tracks of the `moov` in `range`.
 pub(super) fn read_tracks(file: &[u8], range: Range<usize>) -> Result<Vec<Track>, ClipError> {
     let moov = boxes::find(file, range, &[*b"moov"])?.ok_or(ClipError::Missing("moov"))?;
-    boxes::all(file, moov.content(), *b"trak")?
-        .iter()
-        .map(|trak| read_track(file, trak))
-        .collect()
+    boxes::all(file, moov.content(), *b"trak")?.iter().map(|trak| read_track(file, trak)).collect()
 }
 
 fn read_track(file: &[u8], trak: &BoxAt) -> Result<Track, ClipError> {
@@ -49,10 +46,7 @@ fn read_track(file: &[u8], trak: &BoxAt) -> Result<Track, ClipError> {
     let skip = |at: &BoxAt| boxes::u32_at(file, at.body).map(|word| if word >> 24 == 1 { 16 } else { 8 });
     let entries = stsd.body + 8..stsd.end;
     let (codec, size) = if let Some(avc1) = boxes::find(file, entries.clone(), &[*b"avc1"])? {
-        let size = (
-            boxes::u16_at(file, avc1.body + VISUAL_WIDTH)?,
-            boxes::u16_at(file, avc1.body + VISUAL_HEIGHT)?,
-        );
+        let size = (boxes::u16_at(file, avc1.body + VISUAL_WIDTH)?, boxes::u16_at(file, avc1.body + VISUAL_HEIGHT)?);
         (avc_codec(file, &avc1)?, Some(size))
     } else if let Some(mp4a) = boxes::find(file, entries, &[*b"mp4a"])? {
         (aac_codec(file, &mp4a)?, None)
@@ -81,14 +75,8 @@ fn aac_codec(file: &[u8], entry: &BoxAt) -> Result<String, ClipError> {
     let esds = boxes::find(file, children, &[*b"esds"])?.ok_or(ClipError::Missing("esds"))?;
     let missing = || ClipError::Missing("AudioSpecificConfig");
     let stream = descriptor(&file[esds.body + 4..esds.end], ES_DESCRIPTOR).ok_or_else(missing)?;
-    let decoder = stream
-        .get(3..)
-        .and_then(|rest| descriptor(rest, DECODER_CONFIG))
-        .ok_or_else(missing)?;
-    let specific = decoder
-        .get(13..)
-        .and_then(|rest| descriptor(rest, DECODER_SPECIFIC))
-        .ok_or_else(missing)?;
+    let decoder = stream.get(3..).and_then(|rest| descriptor(rest, DECODER_CONFIG)).ok_or_else(missing)?;
+    let specific = decoder.get(13..).and_then(|rest| descriptor(rest, DECODER_SPECIFIC)).ok_or_else(missing)?;
     let (indication, object) = decoder.first().zip(specific.first()).ok_or_else(missing)?;
     Ok(format!("mp4a.{indication:02x}.{}", object >> 3))
 }
@@ -98,10 +86,6 @@ fn aac_codec(file: &[u8], entry: &BoxAt) -> Result<String, ClipError> {
 fn descriptor(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     let (first, rest) = bytes.split_first()?;
     let digits = rest.iter().take(4).position(|byte| byte & 0x80 == 0)? + 1;
-    let length = rest[..digits]
-        .iter()
-        .fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
-    rest.get(digits..)
-        .and_then(|content| content.get(..length))
-        .filter(|_| *first == tag)
+    let length = rest[..digits].iter().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+    rest.get(digits..).and_then(|content| content.get(..length)).filter(|_| *first == tag)
 }

@@ -29,9 +29,7 @@ pub(super) async fn serve(
     let (port, handles) = Port::new(quic.clone(), exchange.limits.max_header_bytes);
     let mut builder = server::builder();
     // Twice the bound: heads between the two reach `Exchange`, which answers 431; `h3` itself would cut its own 431 off.
-    builder
-        .max_field_section_size(u64::from(exchange.limits.max_header_bytes) * 2)
-        .send_grease(false);
+    builder.max_field_section_size(u64::from(exchange.limits.max_header_bytes) * 2).send_grease(false);
     let built = tokio::time::timeout(exchange.limits.handshake_timeout, builder.build::<_, Bytes>(port)).await;
     let Ok(Ok(mut connection)) = built else {
         return quic.close(code(Code::H3_INTERNAL_ERROR), b"");

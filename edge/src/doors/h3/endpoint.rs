@@ -70,13 +70,7 @@ impl H3Door {
             Arc::new(TokioRuntime),
         )
         .map_err(|error| DoorError::listen(address, Transport::Udp, error))?;
-        Ok(Self {
-            endpoint,
-            settings,
-            exchange,
-            places,
-            metrics,
-        })
+        Ok(Self { endpoint, settings, exchange, places, metrics })
     }
 
     /// Serves until cancelled, then lets requests in flight finish inside the grace period while it refuses
@@ -102,10 +96,7 @@ impl H3Door {
             }
         };
         if timeout(self.exchange.limits.grace, drain).await.is_err() {
-            tracing::warn!(
-                connections = connections.len(),
-                "grace period over, closing connections"
-            );
+            tracing::warn!(connections = connections.len(), "grace period over, closing connections");
             connections.shutdown().await;
         }
         self.endpoint.close(code(Code::H3_NO_ERROR), b"");
@@ -132,13 +123,7 @@ impl H3Door {
             Err(error) => return tracing::debug!(%error, "quic connection not accepted"),
         };
         let activity = Activity::new(self.metrics.clone());
-        connections.spawn(serve(
-            connecting,
-            place,
-            activity,
-            self.exchange.clone(),
-            cancel.clone(),
-        ));
+        connections.spawn(serve(connecting, place, activity, self.exchange.clone(), cancel.clone()));
     }
 }
 
@@ -173,11 +158,7 @@ impl Settings {
         let transport = Arc::new(transport(limits)?);
         let tls = certificate.quic();
         let built = build(tls.clone(), transport.clone()).map_err(|error| DoorError::Certificate(error.to_string()))?;
-        Ok(Self {
-            certificate,
-            transport,
-            current: (tls, Arc::new(built)),
-        })
+        Ok(Self { certificate, transport, current: (tls, Arc::new(built)) })
     }
 
     fn load(&mut self) -> Arc<ServerConfig> {

@@ -23,16 +23,14 @@ impl Budget {
 
     /// Takes `bytes`, or says that so many are not left.
     pub(super) fn take(&self, bytes: u64) -> bool {
-        self.0
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes))
-            .is_ok()
+        self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
     }
 
     /// Adds `bytes`, up to `ceiling` together.
     pub(super) fn add(&self, bytes: u64, ceiling: u64) {
-        let _ = self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            Some(left.saturating_add(bytes).min(ceiling))
-        });
+        let _ = self
+            .0
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_add(bytes).min(ceiling)));
     }
 }
 

@@ -217,11 +217,7 @@ pub(super) struct RecvHalf {
 
 impl RecvHalf {
     fn new(stream: quinn::RecvStream, budget: Budget) -> Self {
-        Self {
-            stream,
-            budget,
-            ended: false,
-        }
+        Self { stream, budget, ended: false }
     }
 }
 
@@ -275,13 +271,7 @@ pub(super) struct SendHalf {
 
 impl SendHalf {
     fn new(stream: quinn::SendStream, outgoing: Outgoing) -> Self {
-        Self {
-            stream,
-            writing: None,
-            payload: None,
-            outgoing,
-            ended: false,
-        }
+        Self { stream, writing: None, payload: None, outgoing, ended: false }
     }
 }
 
@@ -289,10 +279,7 @@ impl quic::SendStream<Bytes> for SendHalf {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
         while let Some(data) = self.writing.as_mut().filter(|data| data.has_remaining()) {
             let chunk = data.chunk();
-            let shared = self
-                .payload
-                .as_ref()
-                .filter(|payload| payload.as_ptr_range().contains(&chunk.as_ptr()));
+            let shared = self.payload.as_ref().filter(|payload| payload.as_ptr_range().contains(&chunk.as_ptr()));
             let written = if let Some(payload) = shared {
                 let mut whole = [payload.slice_ref(chunk)];
                 ready!(pin!(self.stream.write_chunks(&mut whole)).poll(cx)).map(|written| written.bytes)
@@ -319,11 +306,7 @@ impl quic::SendStream<Bytes> for SendHalf {
 
     fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
         self.ended = true;
-        Poll::Ready(
-            self.stream
-                .finish()
-                .map_err(|error| StreamErrorIncoming::Unknown(Box::new(error))),
-        )
+        Poll::Ready(self.stream.finish().map_err(|error| StreamErrorIncoming::Unknown(Box::new(error))))
     }
 
     fn reset(&mut self, reset_code: u64) {
@@ -346,9 +329,7 @@ impl Drop for SendHalf {
 }
 
 fn accepted<T>(stream: &mut Accepted<T>, cx: &mut Context<'_>) -> Poll<Result<T, ConnectionError>> {
-    Pin::new(stream)
-        .poll_next(cx)
-        .map(|next| next.expect("the stream repeats for ever"))
+    Pin::new(stream).poll_next(cx).map(|next| next.expect("the stream repeats for ever"))
 }
 
 fn stream_id(id: quinn::StreamId) -> StreamId {
@@ -357,25 +338,21 @@ fn stream_id(id: quinn::StreamId) -> StreamId {
 
 fn connection_error(error: ConnectionError) -> ConnectionErrorIncoming {
     match error {
-        ConnectionError::ApplicationClosed(close) => ConnectionErrorIncoming::ApplicationClose {
-            error_code: close.error_code.into(),
-        },
+        ConnectionError::ApplicationClosed(close) => {
+            ConnectionErrorIncoming::ApplicationClose { error_code: close.error_code.into() }
+        }
         ConnectionError::TimedOut => ConnectionErrorIncoming::Timeout,
         error => ConnectionErrorIncoming::Undefined(Arc::new(error)),
     }
 }
 
 fn lost(error: ConnectionError) -> StreamErrorIncoming {
-    StreamErrorIncoming::ConnectionErrorIncoming {
-        connection_error: connection_error(error),
-    }
+    StreamErrorIncoming::ConnectionErrorIncoming { connection_error: connection_error(error) }
 }
 
 fn read_error(error: ReadError) -> StreamErrorIncoming {
     match error {
-        ReadError::Reset(code) => StreamErrorIncoming::StreamTerminated {
-            error_code: code.into_inner(),
-        },
+        ReadError::Reset(code) => StreamErrorIncoming::StreamTerminated { error_code: code.into_inner() },
         ReadError::ConnectionLost(error) => lost(error),
         error => StreamErrorIncoming::Unknown(Box::new(error)),
     }
@@ -383,9 +360,7 @@ fn read_error(error: ReadError) -> StreamErrorIncoming {
 
 fn write_error(error: WriteError) -> StreamErrorIncoming {
     match error {
-        WriteError::Stopped(code) => StreamErrorIncoming::StreamTerminated {
-            error_code: code.into_inner(),
-        },
+        WriteError::Stopped(code) => StreamErrorIncoming::StreamTerminated { error_code: code.into_inner() },
         WriteError::ConnectionLost(error) => lost(error),
         error => StreamErrorIncoming::Unknown(Box::new(error)),
     }

@@ -46,29 +46,15 @@ pub(super) async fn serve(
     let (parts, ()) = request.into_parts();
     let (mut send, recv) = stream.split();
     let head_only = parts.method == Method::HEAD;
-    let declared = parts
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let bodiless = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) && declared.unwrap_or(0) == 0;
     let (body, tail) = if bodiless {
         handle.allow(TAIL_ALLOWANCE);
         (Body::empty(), Some(recv))
     } else {
         let limits = &exchange.limits;
-        handle.allow(
-            limits
-                .max_request_body
-                .saturating_mul(2)
-                .saturating_add(FRAMING_ALLOWANCE),
-        );
-        (
-            Body::source(
-                Upload::new(recv, limits.max_request_body, limits.idle_timeout),
-                declared,
-            ),
-            None,
-        )
+        handle.allow(limits.max_request_body.saturating_mul(2).saturating_add(FRAMING_ALLOWANCE));
+        (Body::source(Upload::new(recv, limits.max_request_body, limits.idle_timeout), declared), None)
     };
     let patience = exchange.limits.header_read_timeout;
     let respond = async {
@@ -138,12 +124,7 @@ struct Upload {
 
 impl Upload {
     fn new(recv: Receiving, left: u64, patience: Duration) -> Self {
-        Self {
-            recv,
-            left,
-            patience,
-            deadline: Box::pin(tokio::time::sleep(patience)),
-        }
+        Self { recv, left, patience, deadline: Box::pin(tokio::time::sleep(patience)) }
     }
 }
 

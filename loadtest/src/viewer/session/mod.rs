@@ -48,10 +48,7 @@ impl Viewer {
             entry: Place::Shared(config.url[Position::BeforePath..Position::AfterQuery].to_owned()),
             choice: config.choice,
         };
-        Ok(Self {
-            duration: config.duration,
-            session,
-        })
+        Ok(Self { duration: config.duration, session })
     }
 
     /// Watches until the end, the configured time or the cancellation.
@@ -151,9 +148,7 @@ impl Session {
             if let Some(first) = track.media.segments.first().map(|first| first.media_sequence)
                 && track.next < first
             {
-                self.log.tell(Event::Skipped {
-                    count: first - track.next,
-                });
+                self.log.tell(Event::Skipped { count: first - track.next });
                 self.checker.reset();
                 track.next = first;
             }
@@ -195,19 +190,13 @@ impl Session {
     fn load(&mut self, media: Duration) {
         let now = self.now();
         if let Some(stood) = self.playback.as_mut().and_then(|playback| playback.loaded(now, media)) {
-            self.log.tell(Event::Stall {
-                seconds: stood.as_secs_f64(),
-            });
+            self.log.tell(Event::Stall { seconds: stood.as_secs_f64() });
         }
     }
 
     fn report(&mut self, fetched: &Fetched, findings: impl IntoIterator<Item = Finding>) {
         for Finding { class, detail } in findings {
-            self.log.tell(Event::Integrity {
-                url: fetched.url.clone(),
-                class,
-                detail,
-            });
+            self.log.tell(Event::Integrity { url: fetched.url.clone(), class, detail });
         }
     }
 
@@ -221,13 +210,6 @@ impl Track {
     fn new(place: Place, media: Media, begun: Duration, relay: String) -> Self {
         let next = live::start(&media);
         let reload_at = begun + live::reload_after(media.target_duration, true);
-        Self {
-            place,
-            media,
-            next,
-            map: None,
-            reload_at,
-            relay,
-        }
+        Self { place, media, next, map: None, reload_at, relay }
     }
 }

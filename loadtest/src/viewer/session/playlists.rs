@@ -32,10 +32,7 @@ impl Session {
     /// Loads the media playlist of the current rung.
     async fn track(&mut self) -> Result<Track, Failed> {
         let variant = &self.ladder[self.rung];
-        self.log.tell(Event::Rendition {
-            uri: variant.uri.clone(),
-            bandwidth: variant.bandwidth,
-        });
+        self.log.tell(Event::Rendition { uri: variant.uri.clone(), bandwidth: variant.bandwidth });
         let place = self
             .entry
             .reference(&variant.uri, self.fetcher.hosts())
@@ -51,11 +48,7 @@ impl Session {
     /// Fetches and reads a playlist; says from whom it came.
     async fn playlist(&mut self, place: &Place) -> Result<Result<(Playlist, String), Finding>, Failed> {
         let bounds = Bounds::default();
-        let wanted = Wanted {
-            place,
-            range: None,
-            max: bounds.max_bytes as u64,
-        };
+        let wanted = Wanted { place, range: None, max: bounds.max_bytes as u64 };
         let Got { fetched, body, .. } = self.fetcher.get(wanted, &mut self.log).await?;
         let read = match weir_hls::read(&body, &bounds) {
             Ok(playlist) => Ok((playlist, fetched.relay.clone())),
@@ -108,11 +101,8 @@ impl Session {
         }
         self.rung = rung;
         let mut other = self.track().await?;
-        other.next = if track.media.is_live() {
-            track.next
-        } else {
-            live::same_time(&track.media, track.next, &other.media)
-        };
+        other.next =
+            if track.media.is_live() { track.next } else { live::same_time(&track.media, track.next, &other.media) };
         self.checker.reset();
         *track = other;
         Ok(())

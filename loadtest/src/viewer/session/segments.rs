@@ -45,11 +45,7 @@ impl Session {
         }
         track.map.clone_from(&segment.map);
         let place = self.at(track, &segment.uri)?;
-        let wanted = Wanted {
-            place: &place,
-            range: segment.byte_range,
-            max: MAX_SEGMENT,
-        };
+        let wanted = Wanted { place: &place, range: segment.byte_range, max: MAX_SEGMENT };
         let Got { fetched, body, took } = match self.fetcher.get(wanted, &mut self.log).await {
             Ok(got) => got,
             Err(error) => return self.lost(track, error.into()),
@@ -75,15 +71,9 @@ impl Session {
 
     async fn init(&mut self, track: &Track, map: &MapRef) -> Result<(), Failed> {
         let place = self.at(track, &map.uri)?;
-        let wanted = Wanted {
-            place: &place,
-            range: map.byte_range,
-            max: MAX_INIT,
-        };
+        let wanted = Wanted { place: &place, range: map.byte_range, max: MAX_INIT };
         let Got { fetched, body, .. } = self.fetcher.get(wanted, &mut self.log).await?;
-        let findings = length_finding(&body, map.byte_range)
-            .into_iter()
-            .chain(self.checker.init(&body));
+        let findings = length_finding(&body, map.byte_range).into_iter().chain(self.checker.init(&body));
         let findings: Vec<_> = findings.collect();
         self.report(&fetched, findings);
         self.log.tell(Event::Init { fetched });

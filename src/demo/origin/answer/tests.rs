@@ -66,11 +66,7 @@ fn times(segment: &[u8]) -> (u32, Vec<(u32, u64, u64)>) {
         assert_eq!(flags & 0x100, 0);
         let each = boxes::u32_at(segment, tfhd.body + 8).unwrap();
         let start = boxes::u64_at(segment, tfdt.body + 4).unwrap();
-        tracks.push((
-            boxes::u32_at(segment, tfhd.body + 4).unwrap(),
-            start,
-            u64::from(samples) * u64::from(each),
-        ));
+        tracks.push((boxes::u32_at(segment, tfhd.body + 4).unwrap(), start, u64::from(samples) * u64::from(each)));
     }
     (boxes::u32_at(segment, mfhd.body + 4).unwrap(), tracks)
 }
@@ -88,11 +84,7 @@ fn the_film_is_continuous_across_loops() {
             assert_eq!(sequence as usize, number + 1);
             assert_eq!(tracks.len(), 2);
             for (track, starts, lasts) in tracks {
-                assert_eq!(
-                    starts,
-                    due.get(&track).copied().unwrap_or(0),
-                    "{name} {uri} track {track}"
-                );
+                assert_eq!(starts, due.get(&track).copied().unwrap_or(0), "{name} {uri} track {track}");
                 due.insert(track, starts + lasts);
             }
         }
@@ -112,11 +104,7 @@ fn the_live_channel_is_continuous_far_beyond_32_bits() {
             let (_, tracks) = times(get(&origin, &format!("/live/{name}/seg-{number}.m4s"), late).body());
             for (track, starts, lasts) in tracks {
                 assert!(starts > u64::from(u32::MAX));
-                assert_eq!(
-                    starts,
-                    due.get(&track).copied().unwrap_or(starts),
-                    "{name} {number} track {track}"
-                );
+                assert_eq!(starts, due.get(&track).copied().unwrap_or(starts), "{name} {number} track {track}");
                 due.insert(track, starts + lasts);
             }
         }
@@ -126,10 +114,7 @@ fn the_live_channel_is_continuous_far_beyond_32_bits() {
 #[test]
 fn laps_differ_only_in_the_patched_fields() {
     let origin = origin();
-    let (first, fifth) = (
-        get(&origin, "/film/720p/seg-1.m4s", 0),
-        get(&origin, "/film/720p/seg-5.m4s", 0),
-    );
+    let (first, fifth) = (get(&origin, "/film/720p/seg-1.m4s", 0), get(&origin, "/film/720p/seg-5.m4s", 0));
     let changed = first.body().iter().zip(fifth.body()).filter(|(a, b)| a != b).count();
     assert_eq!(first.body().len(), fifth.body().len());
     assert!((3..=20).contains(&changed), "{changed} bytes differ");
@@ -140,10 +125,7 @@ fn the_master_playlist_tells_the_truth() {
     let origin = origin();
     let master = text(&origin, "/live/master.m3u8", 1000);
     assert_eq!(master, text(&origin, "/film/master.m3u8", 1000));
-    let variants: Vec<&str> = master
-        .lines()
-        .filter(|line| line.starts_with("#EXT-X-STREAM-INF:"))
-        .collect();
+    let variants: Vec<&str> = master.lines().filter(|line| line.starts_with("#EXT-X-STREAM-INF:")).collect();
     assert_eq!(uris(&master), RENDITIONS.map(|name| format!("{name}/index.m3u8")));
     for ((line, name), size) in variants.iter().zip(RENDITIONS).zip(["640x360", "960x540", "1280x720"]) {
         let bits = |number| get(&origin, &format!("/film/{name}/seg-{number}.m4s"), 0).body().len() as u64 * 8;
@@ -151,10 +133,7 @@ fn the_master_playlist_tells_the_truth() {
         let (peak, average) = (attribute(line, "BANDWIDTH"), attribute(line, "AVERAGE-BANDWIDTH"));
         assert_eq!(peak.parse::<u64>().unwrap(), lap.iter().max().unwrap() / 2);
         assert_eq!(average.parse::<u64>().unwrap(), lap.iter().sum::<u64>() / 8);
-        assert_eq!(
-            (attribute(line, "RESOLUTION"), attribute(line, "FRAME-RATE")),
-            (size, "25.000")
-        );
+        assert_eq!((attribute(line, "RESOLUTION"), attribute(line, "FRAME-RATE")), (size, "25.000"));
         let (picture, sound) = attribute(line, "CODECS").split_once(',').unwrap();
         assert!(picture.starts_with("avc1.64") && picture.len() == 11, "{picture}");
         assert_eq!(sound, "mp4a.40.2");
@@ -202,11 +181,7 @@ fn each_kind_has_its_headers() {
         );
         let etag = headers[ETAG].to_str().unwrap();
         let again = ask(&origin, Method::GET, path, Some((IF_NONE_MATCH, etag)), 101);
-        assert_eq!(
-            (again.status(), again.body().len()),
-            (StatusCode::NOT_MODIFIED, 0),
-            "{path}"
-        );
+        assert_eq!((again.status(), again.body().len()), (StatusCode::NOT_MODIFIED, 0), "{path}");
         let head = ask(&origin, Method::HEAD, path, None, 101);
         assert_eq!(head.headers(), headers, "{path}");
         assert!(head.body().is_empty());
@@ -217,28 +192,10 @@ fn each_kind_has_its_headers() {
 fn ranges_are_cut_from_the_whole() {
     let origin = origin();
     let whole = get(&origin, "/film/360p/seg-7.m4s", 0);
-    let part = ask(
-        &origin,
-        Method::GET,
-        "/film/360p/seg-7.m4s",
-        Some((RANGE, "bytes=10-19")),
-        0,
-    );
-    assert_eq!(
-        (part.status(), part.body()),
-        (StatusCode::PARTIAL_CONTENT, &whole.body().slice(10..20))
-    );
-    assert_eq!(
-        part.headers()[CONTENT_RANGE],
-        format!("bytes 10-19/{}", whole.body().len())
-    );
-    let beyond = ask(
-        &origin,
-        Method::GET,
-        "/film/360p/seg-7.m4s",
-        Some((RANGE, "bytes=99999999-")),
-        0,
-    );
+    let part = ask(&origin, Method::GET, "/film/360p/seg-7.m4s", Some((RANGE, "bytes=10-19")), 0);
+    assert_eq!((part.status(), part.body()), (StatusCode::PARTIAL_CONTENT, &whole.body().slice(10..20)));
+    assert_eq!(part.headers()[CONTENT_RANGE], format!("bytes 10-19/{}", whole.body().len()));
+    let beyond = ask(&origin, Method::GET, "/film/360p/seg-7.m4s", Some((RANGE, "bytes=99999999-")), 0);
     assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
     assert_eq!(beyond.headers()[CACHE_CONTROL], CACHE_ERROR);
 }
@@ -271,10 +228,7 @@ fn unknown_names_are_not_found_and_not_cached() {
             "{path}"
         );
     }
-    assert_eq!(
-        ask(&origin, Method::POST, "/film/master.m3u8", None, 0).status(),
-        StatusCode::METHOD_NOT_ALLOWED
-    );
+    assert_eq!(ask(&origin, Method::POST, "/film/master.m3u8", None, 0).status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[test]
@@ -285,8 +239,5 @@ fn answers_are_counted() {
         ["/film/master.m3u8", "/film/360p/seg-0.m4s", "/nothing"].map(|path| get(&origin, path, 0).body().len() as u64);
     ask(&origin, Method::HEAD, "/film/360p/seg-0.m4s", None, 0);
     let totals = stats.totals();
-    assert_eq!(
-        (totals.requests, totals.bytes, totals.segments),
-        (4, sizes.iter().sum(), 1)
-    );
+    assert_eq!((totals.requests, totals.bytes, totals.segments), (4, sizes.iter().sum(), 1));
 }
