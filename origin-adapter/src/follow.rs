@@ -58,8 +58,8 @@ impl Observer for Watching {
         }
     }
 
-    fn asked(&self, label: &'static str, result: Result<(), &SourceError>) {
-        self.inner.asked(label, result);
+    fn asked(&self, label: &'static str, result: Result<(), &SourceError>, took: Duration) {
+        self.inner.asked(label, result, took);
     }
 
     fn filled(&self, label: &'static str, bytes: u64) {

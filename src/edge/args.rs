@@ -51,7 +51,7 @@ pub(crate) struct EdgeArgs {
     /// Disk for the cache, for example 10GiB.
     #[arg(long, value_name = "SIZE", value_parser = settings::bytes, env = "WEIR_EDGE__DISK")]
     disk: Option<u64>,
-    /// Configuration file (TOML) with the keys of these flags under [edge].
+    /// Configuration file (TOML) with the keys of these flags in its `edge` table.
     #[arg(long, value_name = "FILE", env = "WEIR_CONFIG")]
     config: Option<PathBuf>,
     /// Print one JSON line with all addresses when ready, instead of lines for people.

@@ -61,6 +61,7 @@ pub(crate) async fn run(args: EdgeArgs) -> Result<(), Failure> {
 
     // Bind everything public first: a busy port is the commonest mistake, and it should cost nothing to find out.
     let certificate = certificate(&settings)?;
+    edge.certificate_expires(certificate.not_after());
     let doors = Doors::bind(DoorsConfig {
         tls: settings.listen.clone(),
         plain: settings.http.clone(),
@@ -308,8 +309,8 @@ async fn observe(status: Arc<EdgeStatus>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
-                let (members, links) = status.peers();
-                status.node.observe(status.fetch.store(), links, members);
+                let (members, _) = status.peers();
+                status.node.observe(status.fetch.store(), status.networks.as_ref().map(|networks| &**networks.links()), members);
             }
         }
     }

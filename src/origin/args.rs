@@ -62,7 +62,7 @@ pub(crate) struct OriginArgs {
     /// Disk for the store, for example 10GiB; 0 keeps nothing on disk.
     #[arg(long, value_name = "SIZE", value_parser = settings::bytes, env = "WEIR_ORIGIN__DISK")]
     disk: Option<u64>,
-    /// Configuration file (TOML) with the keys of these flags under [origin].
+    /// Configuration file (TOML) with the keys of these flags in its `origin` table.
     #[arg(long, value_name = "FILE", env = "WEIR_CONFIG")]
     config: Option<PathBuf>,
     /// Print one JSON line with all addresses when ready, instead of lines for people.

@@ -70,6 +70,9 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
     let serving = readiness.check("doors");
 
     let certificate = certificate(&settings)?;
+    if let Some(certificate) = &certificate {
+        edge.certificate_expires(certificate.not_after());
+    }
     let doors = Doors::bind(DoorsConfig {
         tls: settings.listen.clone(),
         plain: settings.http.clone(),
@@ -313,7 +316,7 @@ async fn observe(status: Arc<OriginStatus>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
                 let members = status.directory.relays().len();
-                status.node.observe(status.fetch.store(), status.links.open(), members);
+                status.node.observe(status.fetch.store(), Some(&status.links), members);
             }
         }
     }

@@ -6,7 +6,10 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::Collector,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 use weir_relay::http::Protocol;
 
 const PROTOCOLS: [Protocol; 3] = [Protocol::H1, Protocol::H2, Protocol::H3];
@@ -89,6 +92,7 @@ pub struct EdgeMetrics {
     connections: Vec<IntGauge>,
     in_flight: IntGauge,
     draining: IntGauge,
+    certificate_expiry: IntGauge,
 }
 
 impl EdgeMetrics {
@@ -134,6 +138,10 @@ impl EdgeMetrics {
             add(registry, IntGaugeVec::new(Opts::new("weir_connections", "Open client connections."), &["proto"])?)?;
         let in_flight = add(registry, IntGauge::new("weir_requests_in_flight", "Requests being answered.")?)?;
         let draining = add(registry, IntGauge::new("weir_draining", "1 while this process drains.")?)?;
+        let certificate_expiry = add(
+            registry,
+            IntGauge::new("weir_certificate_expiry_timestamp_seconds", "When the doors' certificate ends, Unix time.")?,
+        )?;
         let build =
             add(registry, IntGaugeVec::new(Opts::new("weir_build_info", "Always 1."), &["version", "commit"])?)?;
         build.with_label_values(&[version, commit]).set(1);
@@ -146,6 +154,7 @@ impl EdgeMetrics {
             connections: PROTOCOLS.map(|protocol| connections.with_label_values(&[protocol.label()])).into(),
             in_flight,
             draining,
+            certificate_expiry,
         };
         for protocol in PROTOCOLS.map(Protocol::label) {
             for kind in Kind::ALL.map(Kind::label) {
@@ -159,6 +168,12 @@ impl EdgeMetrics {
             }
         }
         Ok(Arc::new(me))
+    }
+
+    /// The certificate in use ends then.
+    pub fn certificate_expires(&self, at: SystemTime) {
+        let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.certificate_expiry.set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
     /// Counts a connection until the guard is dropped.

@@ -11,7 +11,7 @@ use crate::{
     negotiate::preflight,
 };
 use arc_swap::ArcSwap;
-use http::{HeaderName, Method};
+use http::{HeaderName, Method, StatusCode};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -69,19 +69,18 @@ impl Handler for Routes {
     fn call(&self, request: Request) -> Answer {
         let started = Instant::now();
         let (protocol, kind) = (request.protocol, kind_of(request.uri.path()));
-        let finish = |inner: &Inner, response: Response| {
-            inner.metrics.request_finished(protocol, response.status, kind, started.elapsed());
-            response
+        // Content is booked where its source is known; what is left was made here.
+        let book = move |inner: &Arc<Inner>, response: Response| {
+            if response.body.is_metered() {
+                return response;
+            }
+            inner.book(response, Booking { protocol, kind, source: ByteSource::Own, started })
         };
         match self.0.clone().route(request, started) {
-            Answer::Ready(response) => Answer::Ready(finish(&self.0, response)),
+            Answer::Ready(response) => Answer::Ready(book(&self.0, response)),
             Answer::Pending(work) => {
                 let inner = self.0.clone();
-                Answer::Pending(Box::pin(async move {
-                    let response = work.await;
-                    inner.metrics.request_finished(protocol, response.status, kind, started.elapsed());
-                    response
-                }))
+                Answer::Pending(Box::pin(async move { book(&inner, work.await) }))
             }
         }
     }
@@ -172,10 +171,16 @@ impl Inner {
             patience: self.patience(asked.kind),
         };
         let source = byte_source(served);
-        let mut response = respond(&asked, served, &context);
+        let response = respond(&asked, served, &context);
         self.metrics.first_byte(source, started.elapsed());
-        let account = Booked { metrics: self.metrics.clone(), protocol: asked.protocol, source };
-        response.body = response.body.metered(Delivery::new(Arc::new(account)));
+        let kind = kind_of(&asked.path);
+        self.book(response, Booking { protocol: asked.protocol, kind, source, started })
+    }
+
+    /// The request is over when its body is: then bytes, status and duration are counted together.
+    fn book(&self, mut response: Response, booking: Booking) -> Response {
+        let booked = Booked { metrics: self.metrics.clone(), status: response.status, booking };
+        response.body = response.body.metered(Delivery::new(Arc::new(booked)));
         response
     }
 
@@ -210,15 +215,25 @@ impl Inner {
     }
 }
 
+/// What of a request is counted.
+struct Booking {
+    protocol: Protocol,
+    kind: Kind,
+    source: ByteSource,
+    started: Instant,
+}
+
 struct Booked {
     metrics: Arc<EdgeMetrics>,
-    protocol: Protocol,
-    source: ByteSource,
+    status: StatusCode,
+    booking: Booking,
 }
 
 impl Account for Booked {
     fn settle(&self, outcome: Outcome) {
-        self.metrics.response_bytes(self.protocol, self.source, outcome.handed);
+        let Booking { protocol, kind, source, started } = self.booking;
+        self.metrics.response_bytes(protocol, source, outcome.handed);
+        self.metrics.request_finished(protocol, self.status, kind, started.elapsed());
     }
 }
 

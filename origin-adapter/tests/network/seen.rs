@@ -88,7 +88,7 @@ impl Seen {
 pub(crate) struct Watch(pub(crate) Arc<Seen>);
 
 impl Observer for Watch {
-    fn asked(&self, label: &'static str, result: Result<(), &SourceError>) {
+    fn asked(&self, label: &'static str, result: Result<(), &SourceError>, _: Duration) {
         let result = result.map_or_else(SourceError::label, |()| "ok");
         *self.0.asked.lock().unwrap().entry((label, result)).or_default() += 1;
     }

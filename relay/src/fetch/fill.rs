@@ -13,7 +13,11 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::watch;
 use weir_protocol::{freshness::Storage, record::SignedRecord, resource::ResourceKey};
 
@@ -55,8 +59,7 @@ pub(super) async fn run(
     let mut candidates: VecDeque<Candidate> = core.plan.candidates(&request.key, hops).into();
     let mut last = FetchError::Nobody;
     while let Some(candidate) = candidates.pop_front() {
-        let opened = candidate.source.open(&request).await;
-        core.observer.asked(candidate.label, opened.as_ref().map(|_| ()));
+        let opened = open(core, &candidate, &request).await;
         match opened {
             Ok(Opened::NotModified { head, age_ms }) => {
                 if let Some(held) = &held {
@@ -91,6 +94,13 @@ pub(super) async fn run(
         unregister();
         publish.send_replace(Some(Err(last)));
     }
+}
+
+async fn open(core: &Core, candidate: &Candidate, request: &FillRequest) -> Result<Opened, SourceError> {
+    let begun = Instant::now();
+    let opened = candidate.source.open(request).await;
+    core.observer.asked(candidate.label, opened.as_ref().map(|_| ()), begun.elapsed());
+    opened
 }
 
 fn stale_on_error(core: &Core, held: Option<&Arc<Entry>>, publish: &watch::Sender<Outcome>) -> bool {
@@ -193,8 +203,7 @@ async fn resume(
             continue;
         };
         *opens += 1;
-        let opened = candidate.source.open(request).await;
-        core.observer.asked(candidate.label, opened.as_ref().map(|_| ()));
+        let opened = open(core, &candidate, request).await;
         if let Ok(Opened::Response(incoming)) = opened
             && request.resume.is_some_and(|resume| resume.generation == incoming.head.generation)
         {

@@ -5,7 +5,7 @@ use crate::{
     object::Entry,
     source::{Source, SourceError},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use weir_protocol::resource::ResourceKey;
 
@@ -30,9 +30,9 @@ pub trait Observer: Send + Sync + 'static {
     fn served(&self, entry: &Arc<Entry>, how: How) {
         let _ = (entry, how);
     }
-    /// A source was asked; `Ok` when a head came back.
-    fn asked(&self, label: &'static str, result: Result<(), &SourceError>) {
-        let _ = (label, result);
+    /// A source was asked; `Ok` when a head came back, `took` after the question.
+    fn asked(&self, label: &'static str, result: Result<(), &SourceError>, took: Duration) {
+        let _ = (label, result, took);
     }
     /// Bytes arrived from a source.
     fn filled(&self, label: &'static str, bytes: u64) {

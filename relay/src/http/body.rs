@@ -31,6 +31,7 @@ pub struct Body {
     length: Option<u64>,
     left: Option<u64>,
     delivery: Delivery,
+    metered: bool,
 }
 
 impl Body {
@@ -48,23 +49,41 @@ impl Body {
     pub fn chunks(mut chunks: VecDeque<Bytes>) -> Self {
         chunks.retain(|chunk| !chunk.is_empty());
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        Self { inner: Inner::Chunks(chunks), length: Some(length), left: Some(length), delivery: Delivery::unmetered() }
+        Self {
+            inner: Inner::Chunks(chunks),
+            length: Some(length),
+            left: Some(length),
+            delivery: Delivery::unmetered(),
+            metered: false,
+        }
     }
 
     /// A body that arrives over time. With a `length`, the source must yield exactly that many bytes; fewer or more
     /// is an error, so that a short body is never mistaken for a whole one.
     pub fn source(source: impl BodySource, length: Option<u64>) -> Self {
-        Self { inner: Inner::Source(Box::new(source)), length, left: length, delivery: Delivery::unmetered() }
+        Self {
+            inner: Inner::Source(Box::new(source)),
+            length,
+            left: length,
+            delivery: Delivery::unmetered(),
+            metered: false,
+        }
     }
 
     /// Books this body into the guard's account.
     #[must_use]
     pub fn metered(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
+        self.metered = true;
         if self.left == Some(0) {
             self.delivery.complete();
         }
         self
+    }
+
+    /// True once [`Body::metered`] has been called.
+    pub fn is_metered(&self) -> bool {
+        self.metered
     }
 
     /// Total length in bytes, when known beforehand.

@@ -7,5 +7,5 @@ mod plan;
 mod standing;
 
 pub use owners::rank;
-pub use plan::{MAX_HOPS, Mesh, Step};
+pub use plan::{Mesh, Step};
 pub use standing::{Failure, Standing};

@@ -8,8 +8,6 @@ use weir_protocol::{
     time::UnixMillis,
 };
 
-/// Relays a request passes at most before it reaches the adapter.
-pub const MAX_HOPS: u8 = 2;
 /// Relays that are asked for what they hold when the adapter has failed.
 const LAST_RESORTS: usize = 3;
 

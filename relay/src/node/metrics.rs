@@ -4,12 +4,12 @@ use crate::{
     fetch::{How, Observer},
     meter::{Account, Outcome},
     object::Entry,
-    peer::PeerObserver,
+    peer::{Links, PeerObserver},
     source::SourceError,
     store::{DiskOp, EvictReason, IntegrityStage, SkipReason, Store, StoreEvents, Tier},
 };
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
-use std::sync::Arc;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use std::{sync::Arc, time::Duration};
 use weir_protocol::ids::{PublisherId, RelayId};
 
 /// Counters of one node.
@@ -18,6 +18,8 @@ pub struct NodeMetrics {
     evictions: IntCounterVec,
     origin_requests: IntCounterVec,
     origin_bytes: IntCounter,
+    origin_fetch: Histogram,
+    connect_attempts: IntCounterVec,
     peer_bytes: IntCounterVec,
     peer_sent: Arc<PeerAccount>,
     coalesced: IntCounter,
@@ -85,11 +87,21 @@ impl NodeMetrics {
             &["op"],
         )?;
         registry.register(Box::new(disk_io.clone()))?;
+        let origin_fetch = Histogram::with_opts(
+            HistogramOpts::new(
+                "weir_origin_fetch_duration_seconds",
+                "From a request to the adapter or origin to its answer's head.",
+            )
+            .buckets(vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0]),
+        )?;
+        registry.register(Box::new(origin_fetch.clone()))?;
         let peer_bytes = counters("peer_bytes_total", "Body bytes exchanged with nodes.", &["direction", "path"])?;
         Ok(Arc::new(Self {
             requests: counters("cache_requests_total", "Look-ups by the tier that answered.", &["tier", "result"])?,
             evictions: counters("cache_evictions_total", "Entries that left a tier.", &["tier", "reason"])?,
             origin_requests: counters("origin_requests_total", "Requests to the adapter or origin.", &["result"])?,
+            origin_fetch,
+            connect_attempts: counters("peer_connect_attempts_total", "Dials to other nodes.", &["result"])?,
             origin_bytes: counter("origin_bytes_total", "Body bytes from the adapter or origin.")?,
             peer_sent: Arc::new(PeerAccount { bytes: peer_bytes.with_label_values(&["sent", "direct"]) }),
             peer_bytes,
@@ -105,7 +117,7 @@ impl NodeMetrics {
     }
 
     /// Updates the gauges; called before they are read.
-    pub fn observe(&self, store: &Store, open_links: usize, members: usize) {
+    pub fn observe(&self, store: &Store, links: Option<&Links>, members: usize) {
         let usage = store.usage();
         let set = |gauges: &IntGaugeVec, label: &str, value: u64| {
             gauges.with_label_values(&[label]).set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -114,8 +126,16 @@ impl NodeMetrics {
         set(&self.cache_bytes, "disk", usage.disk_bytes);
         set(&self.cache_capacity, "memory", usage.memory_capacity);
         set(&self.cache_capacity, "disk", usage.disk_capacity);
-        set(&self.peers, "connected", open_links as u64);
+        set(&self.peers, "connected", links.map_or(0, |links| links.open() as u64));
         set(&self.peers, "known", members as u64);
+        if let Some(links) = links {
+            let (reached, failed) = links.attempts();
+            for (result, total) in [("ok", reached), ("failed", failed)] {
+                let counter = self.connect_attempts.with_label_values(&[result]);
+                // Only this method counts here, and the totals never shrink.
+                counter.inc_by(total.saturating_sub(counter.get()));
+            }
+        }
     }
 
     /// Sums for status pages.
@@ -149,8 +169,9 @@ impl Observer for NodeMetrics {
         self.requests.with_label_values(&[tier, result]).inc();
     }
 
-    fn asked(&self, label: &'static str, result: Result<(), &SourceError>) {
+    fn asked(&self, label: &'static str, result: Result<(), &SourceError>, took: Duration) {
         if label != "peer" {
+            self.origin_fetch.observe(took.as_secs_f64());
             self.origin_requests.with_label_values(&[result.map_or_else(SourceError::label, |()| "ok")]).inc();
         }
         if result.is_err_and(SourceError::is_corrupt) {

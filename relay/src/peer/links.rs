@@ -3,7 +3,14 @@
 
 use crate::quic::{BulkConnection, BulkDialer};
 use dashmap::DashMap;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{Mutex, mpsc},
     time::Instant,
@@ -51,12 +58,14 @@ pub struct Links {
     slots: DashMap<RelayId, Shared>,
     /// Connections that were dialled here go to the peer server, which answers on them as on any other.
     opened: mpsc::Sender<Dialled>,
+    reached: AtomicU64,
+    unreached: AtomicU64,
 }
 
 impl Links {
     /// A registry that dials with `dialer` and hands new connections to `opened`.
     pub fn new(dialer: BulkDialer, opened: mpsc::Sender<Dialled>) -> Self {
-        Self { dialer, slots: DashMap::new(), opened }
+        Self { dialer, slots: DashMap::new(), opened, reached: AtomicU64::new(0), unreached: AtomicU64::new(0) }
     }
 
     fn slot(&self, relay: RelayId) -> Result<Shared, LinkError> {
@@ -93,6 +102,7 @@ impl Links {
         for address in addresses {
             match tokio::time::timeout(DIAL_TIMEOUT, self.dial(relay, *address)).await {
                 Ok(Ok(dialled)) => {
+                    self.reached.fetch_add(1, Ordering::Relaxed);
                     let connection = dialled.link.conn.clone();
                     self.opened
                         .send(dialled)
@@ -105,6 +115,7 @@ impl Links {
                 Err(_) => last = LinkError::Unreachable(relay, format!("no handshake in {DIAL_TIMEOUT:?}")),
             }
         }
+        self.unreached.fetch_add(1, Ordering::Relaxed);
         slot.failed = Some((Instant::now(), last.clone()));
         Err(last)
     }
@@ -123,6 +134,11 @@ impl Links {
         {
             *slot = Slot { open: Some(connection.clone()), failed: None };
         }
+    }
+
+    /// Dials that reached their node, and those that did not.
+    pub fn attempts(&self) -> (u64, u64) {
+        (self.reached.load(Ordering::Relaxed), self.unreached.load(Ordering::Relaxed))
     }
 
     /// Nodes with an open connection.

@@ -60,10 +60,10 @@ pub struct Tuning {
     pub send_window: u32,
     /// Bidirectional streams a peer may have open on one connection; one request is one stream. Default 256.
     pub max_streams: u32,
-    /// Period of keep-alive packets on idle connections, seconds, 5 to 15. Default 10.
+    /// Period of keep-alive packets on idle connections, seconds, 5 to 15. Default 5: with the idle time-out below, two may be lost.
     pub keep_alive_secs: u16,
-    /// Silence after which a connection is given up, seconds; longer than the keep-alive period. Default 30
-    /// (RFC 9308 section 3.2).
+    /// Silence after which a connection is given up, seconds; longer than the keep-alive period. Default 15:
+    /// until then others still come to a node that has died.
     pub idle_timeout_secs: u16,
     /// Longest handshake, inbound or outbound, and longest hole punch, milliseconds. Default 5000.
     pub handshake_timeout_ms: u32,
@@ -91,8 +91,8 @@ impl Default for Tuning {
             receive_window: 16 * MIB,
             send_window: MIB,
             max_streams: 256,
-            keep_alive_secs: 10,
-            idle_timeout_secs: 30,
+            keep_alive_secs: 5,
+            idle_timeout_secs: 15,
             handshake_timeout_ms: 5_000,
             initial_mtu: 1200,
             socket_buffer: 4 * MIB,
@@ -168,7 +168,7 @@ mod tests {
         let broken = [
             Tuning { keep_alive_secs: 4, ..Tuning::default() },
             Tuning { keep_alive_secs: 16, ..Tuning::default() },
-            Tuning { idle_timeout_secs: 10, ..Tuning::default() },
+            Tuning { idle_timeout_secs: Tuning::default().keep_alive_secs, ..Tuning::default() },
             Tuning { initial_mtu: 1199, ..Tuning::default() },
             Tuning { initial_mtu: 1453, ..Tuning::default() },
             Tuning { receive_window: MIB, ..Tuning::default() },

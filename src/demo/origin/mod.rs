@@ -1,7 +1,7 @@
 //! The demo's built-in HLS origin: one film and one endless live channel, made from a clip of 8 s inside the binary.
 //!
 //! It stands for a platform's own origin: plain HTTP on loopback, and nothing in it knows of relays. Everything but
-//! [`serve`] is pure and takes the clock as an argument: [`Origin::answer`] turns a request and an instant into a
+//! [`serve()`] is pure and takes the clock as an argument: [`Origin::answer`] turns a request and an instant into a
 //! response. Invariant: what is served for a URI depends only on the URI, apart from the live playlists, which depend on
 //! the clock as well; so a restarted origin continues the same channel with the same bytes.
 //!
