@@ -9,6 +9,7 @@ mod load;
 mod logging;
 mod origin;
 mod run;
+mod serving;
 mod settings;
 mod signals;
 

@@ -25,6 +25,29 @@ pub(crate) fn data_directory(name: &str) -> PathBuf {
         .unwrap_or_else(|| Path::new("/var/lib/weir").join(name))
 }
 
+/// A size from a flag, else from the file, else the default.
+pub(crate) fn size(flag: Option<u64>, file: Option<String>, default: u64) -> Result<u64, Failure> {
+    match (flag, file) {
+        (Some(size), _) => Ok(size),
+        (None, Some(text)) => bytes(&text).map_err(|error| Failure::new(CONFIGURATION, error)),
+        (None, None) => Ok(default),
+    }
+}
+
+/// What the flags list, else what the file lists.
+pub(crate) fn several<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
+    if flags.is_empty() { file } else { flags }
+}
+
+/// A certificate and its key, or neither.
+pub(crate) fn certificate(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<(PathBuf, PathBuf)>, Failure> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
+        (None, None) => Ok(None),
+        _ => Err(Failure::new(CONFIGURATION, "cert and key belong together: name both or neither")),
+    }
+}
+
 /// A size in bytes: digits, or with a unit `KiB`, `MiB`, `GiB`, `TiB`.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();

@@ -14,8 +14,9 @@ use weir_relay::node::{IdentityError, load_or_create_secret};
 
 /// A key list is good for thirty days, so that relays go on exchanging while the adapter is away for weeks.
 const LIST_LIFE_MS: u64 = 30 * 24 * 3600 * 1000;
-/// A signing key is listed from an hour before its list on, for relays whose clocks are behind.
-const BACKDATE_MS: u64 = 3600 * 1000;
+/// The key in use may always have signed: what it signed long before a list was issued must stay good under that list,
+/// or every new list would spoil what relays hold.
+const SINCE_EVER: UnixMillis = UnixMillis(0);
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +85,7 @@ impl PublisherKeys {
     /// A fresh key list, issued at `now`.
     pub fn list(&self, now: UnixMillis) -> Result<Vec<u8>, PublisherKeysError> {
         let expires = now.plus_ms(LIST_LIFE_MS);
-        let entry = KeyEntry::new(self.signer.key(), now.minus_ms(BACKDATE_MS), expires);
+        let entry = KeyEntry::new(self.signer.key(), SINCE_EVER, expires);
         let list = SigningKeyList { publisher: self.publisher(), issued: now, expires, keys: vec![entry] };
         Ok(list.sign(&self.root)?)
     }
@@ -92,5 +93,62 @@ impl PublisherKeys {
     /// The ring that verifies what the signing key signs.
     pub fn ring(&self, now: UnixMillis) -> Result<KeyRing, PublisherKeysError> {
         Ok(KeyRing::verify(self.publisher(), &self.list(now)?, now)?)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use weir_protocol::{
+        freshness::{Freshness, Storage, Validators},
+        ids::Generation,
+        record::{HeaderBlock, RecordBody, SignedRecord},
+        resource::ResourceKey,
+    };
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+    const WEEK_MS: u64 = 7 * 24 * 3600 * 1000;
+
+    fn record(keys: &PublisherKeys, at: UnixMillis) -> (ResourceKey, SignedRecord) {
+        let key = ResourceKey::parse(keys.publisher(), "/film/seg0.ts").unwrap();
+        let body = RecordBody {
+            key: key.clone(),
+            status: 200,
+            content_type: None,
+            content_encoding: None,
+            length: 0,
+            sha256: [0; 32],
+            root: [0; 32],
+            freshness: Freshness {
+                created: at,
+                initial_age_ms: 0,
+                ttl_ms: 1,
+                stale_while_revalidate_ms: 0,
+                stale_if_error_ms: 0,
+                store: Storage::Store,
+            },
+            validators: Validators::default(),
+            generation: Generation(1),
+            headers_sha256: [0; 32],
+        };
+        (key, SignedRecord::sign(body, HeaderBlock::default(), keys.signer().key(), at).unwrap())
+    }
+
+    #[test]
+    fn what_was_signed_long_ago_stays_good_under_a_new_list() {
+        let data = tempfile::tempdir().unwrap();
+        let (key, record) = record(&PublisherKeys::load_or_create(data.path()).unwrap(), NOW.minus_ms(WEEK_MS));
+        // A restart: the same files, a list issued now.
+        let keys = PublisherKeys::load_or_create(data.path()).unwrap();
+        record.to_wire().verify(&keys.ring(NOW).unwrap(), &key, NOW).unwrap();
+    }
+
+    #[test]
+    fn another_publisher_does_not_verify() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (key, record) = record(&PublisherKeys::load_or_create(one.path()).unwrap(), NOW);
+        let other = PublisherKeys::load_or_create(two.path()).unwrap();
+        assert!(record.to_wire().verify(&other.ring(NOW).unwrap(), &key, NOW).is_err());
     }
 }

@@ -132,33 +132,23 @@ impl EdgeArgs {
             }
             None => Content::Join(join),
         };
-        let size = |flag: Option<u64>, file: Option<String>, default: u64| match (flag, file) {
-            (Some(size), _) => Ok(size),
-            (None, Some(text)) => settings::bytes(&text).map_err(|error| Failure::new(CONFIGURATION, error)),
-            (None, None) => Ok(default),
-        };
         let any = |port: u16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let several = |flags: Vec<SocketAddr>, file: Vec<SocketAddr>| if flags.is_empty() { file } else { flags };
-        let certificate = match (self.cert.or(file.cert), self.key.or(file.key)) {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => None,
-            _ => return Err(Failure::new(CONFIGURATION, "cert and key belong together: name both or neither")),
-        };
-        let mut listen = several(self.listen, file.listen);
+        let certificate = settings::certificate(self.cert.or(file.cert), self.key.or(file.key))?;
+        let mut listen = settings::several(self.listen, file.listen);
         if listen.is_empty() {
             listen.push(any(DOORS_PORT));
         }
         Ok(EdgeSettings {
             content,
             listen,
-            http: several(self.http, file.http),
+            http: settings::several(self.http, file.http),
             peer: self.peer.or(file.peer).unwrap_or(any(PEER_PORT)),
             admin: self.admin.or(file.admin).unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT))),
             data: self.data.or(file.data).unwrap_or_else(|| settings::data_directory("edge")),
             certificate,
             ca: self.ca.or(file.ca),
-            memory: size(self.memory, file.memory, DEFAULT_MEMORY)?,
-            disk: size(self.disk, file.disk, DEFAULT_DISK)?,
+            memory: settings::size(self.memory, file.memory, DEFAULT_MEMORY)?,
+            disk: settings::size(self.disk, file.disk, DEFAULT_DISK)?,
             json: self.json,
             exit_with_stdin: self.exit_with_stdin,
         })

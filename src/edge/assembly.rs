@@ -8,13 +8,14 @@ use super::{
     status::EdgeStatus,
 };
 use crate::{
-    exit::{DATA_DIRECTORY, Failure, RUNTIME},
+    exit::{Failure, RUNTIME},
+    serving::{self, OneSource},
     signals,
 };
 use prometheus::Registry;
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 use tokio::{task::JoinSet, time::interval};
 use tokio_util::sync::CancellationToken;
@@ -23,17 +24,17 @@ use weir_edge::{
     doors::{Doors, DoorsConfig, Limits},
     metrics::{EdgeMetrics, ProcessMetrics},
     routes::{Routes, RoutesConfig, Site, Sites},
-    tls::{SelfSigned, TlsHolder, TlsMaterial},
+    tls::TlsHolder,
 };
 use weir_protocol::{ids::PublisherId, resource::ResourceKey};
 use weir_relay::{
     clock::Clock,
-    fetch::{Candidate, Fetch, FetchConfig, Plan},
+    fetch::Fetch,
     node::{Identity, Joined, Joining, NodeMetrics, PeerSide, PeerTasks},
     peer::{Links, Networks, PeerServer},
     quic::QuicConfig,
-    source::{Source, Trusted, Upstream, UpstreamConfig},
-    store::{DiskConfig, Reverify, Store, StoreConfig},
+    source::{Trusted, Upstream, UpstreamConfig},
+    store::{Reverify, Store},
 };
 
 /// How often gauges are brought up to date.
@@ -49,7 +50,7 @@ pub(crate) async fn run(args: EdgeArgs) -> Result<(), Failure> {
     if settings.exit_with_stdin {
         signals::stop_with_stdin(stop.clone());
     }
-    prepare(&settings)?;
+    serving::prepare(&settings.data)?;
     let identity = Identity::load_or_create(&settings.data)?;
     let registry = Registry::new();
     let node = NodeMetrics::register(&registry)?;
@@ -57,10 +58,10 @@ pub(crate) async fn run(args: EdgeArgs) -> Result<(), Failure> {
         EdgeMetrics::register(&registry, env!("CARGO_PKG_VERSION"), option_env!("WEIR_COMMIT").unwrap_or("unknown"))?;
     ProcessMetrics::register(&registry)?;
     let readiness = Readiness::new();
-    let serving = readiness.check("doors");
+    let accepting = readiness.check("doors");
 
     // Bind everything public first: a busy port is the commonest mistake, and it should cost nothing to find out.
-    let certificate = certificate(&settings)?;
+    let certificate = serving::certificate(settings.certificate.as_ref(), &settings.listen, &settings.data)?;
     edge.certificate_expires(certificate.not_after());
     let doors = Doors::bind(DoorsConfig {
         tls: settings.listen.clone(),
@@ -71,7 +72,7 @@ pub(crate) async fn run(args: EdgeArgs) -> Result<(), Failure> {
     })?;
     let admin = Doors::bind(DoorsConfig::plain(vec![settings.admin]))?;
 
-    let name = cache_name(&identity);
+    let name = serving::cache_name(identity.relay());
     let content = Supply::open(&settings, &identity, &node).await?;
     let fetch = content.fetch.clone();
     let routes =
@@ -92,15 +93,8 @@ pub(crate) async fn run(args: EdgeArgs) -> Result<(), Failure> {
     let pages = Admin::new(registry, readiness.clone(), status.clone(), Vec::new());
     let admin = tokio::spawn(admin.run(Arc::new(pages), stop_admin.clone()));
     let observing = tokio::spawn(observe(status.clone(), stop_admin.clone()));
-    let draining = tokio::spawn({
-        let (stop, readiness, edge) = (stop.clone(), readiness.clone(), edge.clone());
-        async move {
-            stop.cancelled().await;
-            readiness.drain();
-            edge.set_draining(true);
-        }
-    });
-    serving.set(true);
+    let draining = tokio::spawn(serving::announce_drain(stop.clone(), readiness.clone(), edge.clone()));
+    accepting.set(true);
     let served = doors.run(Arc::new(routes), stop.clone()).await;
     // Also when a door ended by itself: everything else goes down with it.
     stop.cancel();
@@ -111,30 +105,6 @@ pub(crate) async fn run(args: EdgeArgs) -> Result<(), Failure> {
     }
     admin.await.map_err(|error| Failure::new(RUNTIME, error))??;
     Ok(served?)
-}
-
-fn prepare(settings: &EdgeSettings) -> Result<(), Failure> {
-    std::fs::create_dir_all(&settings.data).map_err(|error| {
-        Failure::new(DATA_DIRECTORY, format!("cannot use data directory {}: {error}", settings.data.display()))
-    })
-}
-
-/// This cache's name in `Cache-Status` and `Via`: the last characters of its identity, which are its own.
-fn cache_name(identity: &Identity) -> String {
-    let relay = identity.relay().to_string();
-    format!("weir-{}", &relay[relay.len().saturating_sub(6)..])
-}
-
-fn certificate(settings: &EdgeSettings) -> Result<TlsMaterial, Failure> {
-    let now = SystemTime::now();
-    Ok(match &settings.certificate {
-        Some((certificate, key)) => TlsMaterial::load(certificate, key, now)?,
-        None => {
-            let addresses = settings.listen.iter().filter(|address| !address.ip().is_unspecified());
-            let names = addresses.map(|address| address.ip().to_string());
-            SelfSigned::new(settings.data.join("tls"), names).load_or_create(now)?
-        }
-    })
 }
 
 /// Where content comes from, running.
@@ -152,28 +122,16 @@ struct Supply {
 impl Supply {
     async fn open(settings: &EdgeSettings, identity: &Identity, node: &Arc<NodeMetrics>) -> Result<Self, Failure> {
         match &settings.content {
-            Content::Upstream(url) => Self::upstream(settings, url.clone(), cache_name(identity), node),
+            Content::Upstream(url) => {
+                Self::upstream(settings, url.clone(), serving::cache_name(identity.relay()), node)
+            }
             Content::Join(urls) => Self::join(settings, urls, identity, node).await,
         }
     }
 
     fn store(settings: &EdgeSettings, reverify: Reverify, node: &Arc<NodeMetrics>) -> Result<Arc<Store>, Failure> {
-        let disk = DiskConfig { dir: settings.data.join("cache"), bytes: settings.disk };
-        let config = StoreConfig {
-            memory_bytes: settings.memory,
-            disk: (settings.disk > 0).then_some(disk),
-            ..StoreConfig::default()
-        };
+        let config = serving::store_config(settings.memory, settings.disk, settings.data.join("cache"));
         Ok(Arc::new(Store::open(config, reverify, node.clone())?))
-    }
-
-    fn fetch_config(settings: &EdgeSettings) -> FetchConfig {
-        let default = FetchConfig::default();
-        FetchConfig {
-            max_in_flight_bytes: settings.memory.max(default.private_window_bytes),
-            max_object_bytes: default.max_object_bytes.min(settings.memory / 4),
-            ..default
-        }
     }
 
     fn upstream(
@@ -188,9 +146,9 @@ impl Supply {
         let mut config = UpstreamConfig::new(url);
         config.ca.clone_from(&settings.ca);
         config.name = name;
-        let limits = Self::fetch_config(settings);
+        let limits = serving::fetch_config(settings.memory);
         let source = Trusted::new(Upstream::new(config)?, Clock::System, limits.max_object_bytes);
-        let plan = Arc::new(OneUpstream(Arc::new(source)));
+        let plan = Arc::new(OneSource(Arc::new(source)));
         let fetch = Fetch::new(store.clone(), plan, node.clone(), Clock::System, limits);
         let mut supply = Self {
             fetch,
@@ -233,8 +191,13 @@ impl Supply {
             record.clone().verify(&ring, key, Clock::System.now()).ok()
         });
         let store = Self::store(settings, reverify, node)?;
-        let fetch =
-            Fetch::new(store.clone(), networks.clone(), node.clone(), Clock::System, Self::fetch_config(settings));
+        let fetch = Fetch::new(
+            store.clone(),
+            networks.clone(),
+            node.clone(),
+            Clock::System,
+            serving::fetch_config(settings.memory),
+        );
         let sites = joined.iter().map(|one| Site {
             publisher: one.document.publisher,
             name: Some(one.document.name.clone()),
@@ -291,15 +254,6 @@ impl Supply {
             peers.shutdown().await;
         }
         while self.tasks.join_next().await.is_some() {}
-    }
-}
-
-/// The plan of a pull-through cache.
-struct OneUpstream(Arc<dyn Source>);
-
-impl Plan for OneUpstream {
-    fn candidates(&self, _: &ResourceKey, _: u8) -> Vec<Candidate> {
-        vec![Candidate { source: self.0.clone(), label: "origin" }]
     }
 }
 

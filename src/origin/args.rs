@@ -153,17 +153,8 @@ impl OriginArgs {
         if let Some(name) = name.as_deref().filter(|name| !is_publisher_name(name)) {
             return Err(bad(format!("{name}: a name has 1 to 63 of a-z, 0-9, - _ . and is not \"weir\"")));
         }
-        let size = |flag: Option<u64>, file: Option<String>, default: u64| match (flag, file) {
-            (Some(size), _) => Ok(size),
-            (None, Some(text)) => settings::bytes(&text).map_err(|error| Failure::new(CONFIGURATION, error)),
-            (None, None) => Ok(default),
-        };
-        let certificate = match (self.cert.or(file.cert), self.key.or(file.key)) {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => None,
-            _ => return Err(bad("cert and key belong together: name both or neither".into())),
-        };
-        let mut http = if self.http.is_empty() { file.http } else { self.http };
+        let certificate = settings::certificate(self.cert.or(file.cert), self.key.or(file.key))?;
+        let mut http = settings::several(self.http, file.http);
         if http.is_empty() {
             http.push(SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT)));
         }
@@ -171,17 +162,17 @@ impl OriginArgs {
             upstream,
             upstream_timeout: Duration::from_secs_f64(self.upstream_timeout),
             http,
-            listen: if self.listen.is_empty() { file.listen } else { self.listen },
+            listen: settings::several(self.listen, file.listen),
             peer: self.peer.or(file.peer).unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PEER_PORT))),
-            announce: if self.announce.is_empty() { file.announce } else { self.announce },
+            announce: settings::several(self.announce, file.announce),
             admin: self.admin.or(file.admin).unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT))),
             data: self.data.or(file.data).unwrap_or_else(|| settings::data_directory("origin")),
             name,
-            hosts: if self.hosts.is_empty() { file.hosts } else { self.hosts },
+            hosts: settings::several(self.hosts, file.hosts),
             certificate,
             ca: self.ca.or(file.ca),
-            memory: size(self.memory, file.memory, DEFAULT_MEMORY)?,
-            disk: size(self.disk, file.disk, DEFAULT_DISK)?,
+            memory: settings::size(self.memory, file.memory, DEFAULT_MEMORY)?,
+            disk: settings::size(self.disk, file.disk, DEFAULT_DISK)?,
             json: self.json,
             exit_with_stdin: self.exit_with_stdin,
         })

@@ -6,7 +6,8 @@ use super::{
     args::{OriginSettings, UpstreamKind},
 };
 use crate::{
-    exit::{DATA_DIRECTORY, Failure, RUNTIME},
+    exit::{Failure, RUNTIME},
+    serving::{self, OneSource},
     signals,
 };
 use prometheus::Registry;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 use tokio::{task::JoinSet, time::interval};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use weir_edge::{
     doors::{Doors, DoorsConfig, Limits, LocalAddrs},
     metrics::{EdgeMetrics, ProcessMetrics},
     routes::{Routes, RoutesConfig, Site, Sites},
-    tls::{SelfSigned, TlsHolder, TlsMaterial},
+    tls::TlsHolder,
 };
 use weir_origin::{folder::Folder, follow::follow, handler::AdapterHandler, keys::PublisherKeys, signed::Signed};
 use weir_protocol::{
@@ -33,12 +34,12 @@ use weir_protocol::{
 };
 use weir_relay::{
     clock::Clock,
-    fetch::{Candidate, Fetch, FetchConfig, Plan},
+    fetch::Fetch,
     node::{Identity, NodeMetrics, PeerSide, PeerSideParts},
     peer::{Directory, Links, PeerServer},
     quic::{QuicConfig, multiaddr_of},
     source::{Source, Upstream, UpstreamConfig},
-    store::{DiskConfig, Reverify, Store, StoreConfig},
+    store::{Reverify, Store},
 };
 
 /// How often gauges are brought up to date.
@@ -56,9 +57,7 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
     if settings.exit_with_stdin {
         signals::stop_with_stdin(stop.clone());
     }
-    std::fs::create_dir_all(&settings.data).map_err(|error| {
-        Failure::new(DATA_DIRECTORY, format!("cannot use data directory {}: {error}", settings.data.display()))
-    })?;
+    serving::prepare(&settings.data)?;
     let keys = PublisherKeys::load_or_create(&settings.data)?;
     let identity = Identity::load_or_create(&settings.data)?;
     let registry = Registry::new();
@@ -67,9 +66,12 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
         EdgeMetrics::register(&registry, env!("CARGO_PKG_VERSION"), option_env!("WEIR_COMMIT").unwrap_or("unknown"))?;
     ProcessMetrics::register(&registry)?;
     let readiness = Readiness::new();
-    let serving = readiness.check("doors");
+    let accepting = readiness.check("doors");
 
-    let certificate = certificate(&settings)?;
+    let certificate = match settings.listen.as_slice() {
+        [] => None,
+        listen => Some(serving::certificate(settings.certificate.as_ref(), listen, &settings.data)?),
+    };
     if let Some(certificate) = &certificate {
         edge.certificate_expires(certificate.not_after());
     }
@@ -83,13 +85,12 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
     let admin = Doors::bind(DoorsConfig::plain(vec![settings.admin]))?;
     let peers = PeerSide::start(QuicConfig::new(settings.peer, identity.keypair.clone())).await?;
 
-    let relay = identity.relay().to_string();
-    let name = format!("weir-{}", &relay[relay.len().saturating_sub(6)..]);
+    let name = serving::cache_name(identity.relay());
     let now = Clock::System.now();
     let store = store(&settings, &keys, &node)?;
-    let limits = fetch_config(&settings);
+    let limits = serving::fetch_config(settings.memory);
     let (watching, follower) = follow(node.clone());
-    let plan = Arc::new(TheOrigin(source(&settings, &keys, &name, limits.max_object_bytes)?));
+    let plan = Arc::new(OneSource(source(&settings, &keys, &name, limits.max_object_bytes)?));
     let fetch = Fetch::new(store.clone(), plan, Arc::new(watching), Clock::System, limits);
     let directory = Arc::new(Directory::new(keys.root(), keys.list(now)?));
     let document = document(&settings, &keys, &identity, &peers).await?;
@@ -127,18 +128,11 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
     background.spawn(follower.run(fetch.clone(), stop_peers.clone()));
     background.spawn(issue(keys, document, handler.clone(), directory, stop_peers.clone()));
     background.spawn(observe(status.clone(), stop_admin.clone()));
-    background.spawn({
-        let (stop, readiness, edge) = (stop.clone(), readiness.clone(), edge.clone());
-        async move {
-            stop.cancelled().await;
-            readiness.drain();
-            edge.set_draining(true);
-        }
-    });
+    background.spawn(serving::announce_drain(stop.clone(), readiness.clone(), edge));
     let pages = Admin::new(registry, readiness, status, Vec::new());
     let admin = tokio::spawn(admin.run(Arc::new(pages), stop_admin.clone()));
 
-    serving.set(true);
+    accepting.set(true);
     let served = doors.run(handler, stop.clone()).await;
     stop.cancel();
     stop_peers.cancel();
@@ -154,43 +148,14 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
     Ok(served?)
 }
 
-fn certificate(settings: &OriginSettings) -> Result<Option<TlsMaterial>, Failure> {
-    if settings.listen.is_empty() {
-        return Ok(None);
-    }
-    let now = SystemTime::now();
-    Ok(Some(match &settings.certificate {
-        Some((certificate, key)) => TlsMaterial::load(certificate, key, now)?,
-        None => {
-            let addresses = settings.listen.iter().filter(|address| !address.ip().is_unspecified());
-            let names = addresses.map(|address| address.ip().to_string());
-            SelfSigned::new(settings.data.join("tls"), names).load_or_create(now)?
-        }
-    }))
-}
-
 fn store(settings: &OriginSettings, keys: &PublisherKeys, node: &Arc<NodeMetrics>) -> Result<Arc<Store>, Failure> {
     let ring = keys.ring(Clock::System.now())?;
     // Records on disk were signed here; a key that has been rotated out no longer vouches for them, and they are
     // fetched and signed anew.
     let reverify: Reverify =
         Arc::new(move |record, key: &ResourceKey| record.clone().verify(&ring, key, Clock::System.now()).ok());
-    let disk = DiskConfig { dir: settings.data.join("store"), bytes: settings.disk };
-    let config = StoreConfig {
-        memory_bytes: settings.memory,
-        disk: (settings.disk > 0).then_some(disk),
-        ..StoreConfig::default()
-    };
+    let config = serving::store_config(settings.memory, settings.disk, settings.data.join("store"));
     Ok(Arc::new(Store::open(config, reverify, node.clone())?))
-}
-
-fn fetch_config(settings: &OriginSettings) -> FetchConfig {
-    let default = FetchConfig::default();
-    FetchConfig {
-        max_in_flight_bytes: settings.memory.max(default.private_window_bytes),
-        max_object_bytes: default.max_object_bytes.min(settings.memory / 4),
-        ..default
-    }
 }
 
 fn source(
@@ -212,15 +177,6 @@ fn source(
         }
         UpstreamKind::Folder(path) => Arc::new(Signed::new(Folder::new(path)?, keys.signer(), Clock::System, longest)),
     })
-}
-
-/// The plan of an adapter: there is one source.
-struct TheOrigin(Arc<dyn Source>);
-
-impl Plan for TheOrigin {
-    fn candidates(&self, _: &ResourceKey, _: u8) -> Vec<Candidate> {
-        vec![Candidate { source: self.0.clone(), label: "origin" }]
-    }
 }
 
 async fn document(
@@ -245,7 +201,10 @@ async fn document(
         keys: keys.list(Clock::System.now())?,
         bootstrap: vec![adapter.clone()],
         adapter,
-        policy: Policy { max_object_bytes: Some(fetch_config(settings).max_object_bytes), tokens_required: false },
+        policy: Policy {
+            max_object_bytes: Some(serving::fetch_config(settings.memory).max_object_bytes),
+            tokens_required: false,
+        },
     })
 }
 
