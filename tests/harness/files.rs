@@ -30,7 +30,8 @@ pub(crate) fn all(directory: &Path) -> Vec<PathBuf> {
 /// Each file below a folder with the URL path it is served under.
 pub(crate) fn served(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let path = |file: &Path| format!("/{}", file.strip_prefix(folder).unwrap().to_str().unwrap());
-    all(folder).iter().map(|file| (path(file), fs::read(file).unwrap())).collect()
+    // A live encoder renames and deletes between the listing and the reading.
+    all(folder).iter().filter_map(|file| Some((path(file), fs::read(file).ok()?))).collect()
 }
 
 /// The files below a directory that contain these bytes.
