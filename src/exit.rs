@@ -46,7 +46,16 @@ macro_rules! failure {
     };
 }
 
-failure!(anyhow::Error, |_error| RUNTIME);
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        let busy = error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .any(|cause| cause.kind() == io::ErrorKind::AddrInUse);
+        Self::new(if busy { PORT_BUSY } else { RUNTIME }, format!("{error:#}"))
+    }
+}
+
 failure!(prometheus::Error, |_error| RUNTIME);
 failure!(UpstreamError, |_error| CONFIGURATION);
 failure!(SiteError, |_error| CONFIGURATION);
@@ -97,4 +106,21 @@ impl From<PeerSideError> for Failure {
 pub(crate) fn fail(failure: &Failure) -> ExitCode {
     eprintln!("weir: {failure}");
     ExitCode::from(failure.code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn a_busy_port_is_told_with_its_whole_chain() {
+        let failed =
+            |kind: io::ErrorKind| Err::<(), _>(io::Error::from(kind)).context("while listening on 127.0.0.1:1");
+        for (kind, code) in [(io::ErrorKind::AddrInUse, PORT_BUSY), (io::ErrorKind::NotFound, RUNTIME)] {
+            let failure = Failure::from(failed(kind).expect_err("it failed"));
+            assert_eq!(failure.code, code);
+            assert_eq!(failure.text, format!("while listening on 127.0.0.1:1: {}", io::Error::from(kind)));
+        }
+    }
 }

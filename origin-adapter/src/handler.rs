@@ -49,4 +49,8 @@ impl Handler for AdapterHandler {
             response.body(Body::full(json.to_vec()))
         })
     }
+
+    fn refuse(&self, status: StatusCode, why: &str) -> Response {
+        self.content.refuse(status, why)
+    }
 }

@@ -5,7 +5,10 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 use tokio::time::{Instant, timeout_at};
 use weir_protocol::{
     freshness::Freshness,
@@ -29,12 +32,14 @@ use crate::keys::Signer;
 pub struct Signed<S> {
     receiver: Receiver<S>,
     signer: Arc<Signer>,
+    /// The newest generation given, so that two bodies of one millisecond get two.
+    newest: AtomicU64,
 }
 
 impl<S: RawSource> Signed<S> {
     /// Signs what `source` answers; bodies longer than `max_object_bytes` are passed through and never kept.
     pub fn new(source: S, signer: Arc<Signer>, clock: Clock, max_object_bytes: u64) -> Self {
-        Self { receiver: Receiver::new(source, clock, max_object_bytes), signer }
+        Self { receiver: Receiver::new(source, clock, max_object_bytes), signer, newest: AtomicU64::new(0) }
     }
 
     async fn ask(&self, request: &FillRequest) -> Result<Opened, SourceError> {
@@ -42,17 +47,24 @@ impl<S: RawSource> Signed<S> {
             // The origin may answer with another body now; only a new generation is safe.
             return Err(SourceError::GenerationGone);
         }
-        let now = self.receiver.clock().now();
-        let held = request.have.as_ref().map(|have| have.head.generation);
         match self.receiver.receive(request).await? {
             Received::NotModified(parts) => self.renew(request, parts),
             Received::Response(parts, ReceivedBody::Whole(text)) => {
-                self.whole(&request.key, parts, &text, next_generation(held, now))
+                self.whole(&request.key, parts, &text, self.generation(request))
             }
             Received::Response(parts, ReceivedBody::Stream(body)) => {
-                self.growing(&request.key, parts, body, next_generation(held, now))
+                self.growing(&request.key, parts, body, self.generation(request))
             }
         }
+    }
+
+    /// A name for a new body: later than the one that is held, and given only once.
+    fn generation(&self, request: &FillRequest) -> Generation {
+        let held = request.have.as_ref().map(|have| have.head.generation);
+        let least = next_generation(held, self.receiver.clock().now()).0;
+        let later = |newest: u64| least.max(newest.saturating_add(1));
+        let before = self.newest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |newest| Some(later(newest)));
+        Generation(before.map_or(least, later))
     }
 
     /// A newer record of the body that is held.
@@ -286,5 +298,39 @@ impl Growth {
         let record = SignedRecord::sign(body, self.about.block.clone(), self.signer.key(), self.clock.now())
             .map_err(|error| SourceError::BadResponse(format!("the origin's response cannot be signed: {error}")))?;
         Ok(Event::Finished { tree: Some(tree), record: Some(Arc::new(record)) })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use http::{HeaderMap, StatusCode};
+    use weir_protocol::{ids::PublisherId, keys::SigningKey};
+    use weir_relay::source::{RawRequest, RawResponse};
+
+    struct Same;
+
+    impl RawSource for Same {
+        fn fetch<'a>(&'a self, _: &'a RawRequest) -> BoxFuture<'a, Result<RawResponse, SourceError>> {
+            let body = stream::iter([Ok(Bytes::from_static(b"body"))]).boxed();
+            let response = RawResponse { status: StatusCode::OK, headers: HeaderMap::new(), length: Some(4), body };
+            async { Ok(response) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn two_bodies_of_one_millisecond_have_two_generations() {
+        let clock = Clock::Manual(Arc::new(AtomicU64::new(1_800_000_000_000)));
+        let signer = Arc::new(Signer::new(SigningKey::from_bytes(&[7; 32])));
+        let source = Signed::new(Same, signer, clock, 1 << 20);
+        let key = ResourceKey::parse(PublisherId::from_bytes([1; 32]), "/a.ts").unwrap();
+        let request = FillRequest { key, have: None, resume: None, hops: 0 };
+        let mut given = Vec::new();
+        for _ in 0..3 {
+            let Opened::Response(incoming) = source.open(&request).await.unwrap() else { panic!("a response") };
+            given.push(incoming.head.generation.0);
+        }
+        assert_eq!(given, [1_800_000_000_000, 1_800_000_000_001, 1_800_000_000_002]);
     }
 }

@@ -15,11 +15,12 @@ use url::Url;
 /// Flags of `weir edge`.
 #[derive(Args)]
 pub(crate) struct EdgeArgs {
-    /// Join the network of the publisher whose adapter answers at this URL. May be given several times.
-    #[arg(long, value_name = "URL", env = "WEIR_EDGE__JOIN", value_delimiter = ',')]
+    /// Join the network of the publisher whose adapter answers at this URL. May be given several times
+    /// [env: WEIR_EDGE__JOIN].
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
     join: Vec<Url>,
-    /// Be a plain pull-through cache of this URL instead, outside any network.
-    #[arg(long, value_name = "URL", env = "WEIR_EDGE__UPSTREAM", conflicts_with = "join")]
+    /// Be a plain pull-through cache of this URL instead, outside any network [env: WEIR_EDGE__UPSTREAM].
+    #[arg(long, value_name = "URL")]
     upstream: Option<Url>,
     /// Address of the encrypted doors: HTTP/1.1 and HTTP/2 on TCP, HTTP/3 on UDP [default: 0.0.0.0:7443].
     #[arg(long, value_name = "ADDR", env = "WEIR_EDGE__LISTEN", value_delimiter = ',')]
@@ -37,10 +38,10 @@ pub(crate) struct EdgeArgs {
     #[arg(long, value_name = "DIR", env = "WEIR_EDGE__DATA")]
     data: Option<PathBuf>,
     /// Certificate chain (PEM) of the encrypted doors; without it, a self-signed one is made and kept.
-    #[arg(long, value_name = "FILE", env = "WEIR_EDGE__CERT", requires = "key")]
+    #[arg(long, value_name = "FILE", env = "WEIR_EDGE__CERT")]
     cert: Option<PathBuf>,
     /// Private key (PEM) of the certificate.
-    #[arg(long, value_name = "FILE", env = "WEIR_EDGE__KEY", requires = "cert")]
+    #[arg(long, value_name = "FILE", env = "WEIR_EDGE__KEY")]
     key: Option<PathBuf>,
     /// Extra certificates (PEM) to trust when joining or pulling.
     #[arg(long, value_name = "FILE", env = "WEIR_EDGE__CA")]
@@ -120,18 +121,11 @@ impl EdgeArgs {
     pub(super) fn settle(self) -> Result<EdgeSettings, Failure> {
         let file: File = settings::read(self.config.as_deref())?;
         let file = file.edge;
-        let join = if self.join.is_empty() && self.upstream.is_none() { file.join } else { self.join };
-        let upstream = self.upstream.or(file.upstream.filter(|_| join.is_empty()));
-        let content = match upstream {
-            Some(url) => Content::Upstream(url),
-            None if join.is_empty() => {
-                return Err(Failure::new(
-                    CONFIGURATION,
-                    "nothing to serve: name a publisher's network (--join URL) or an upstream (--upstream URL)",
-                ));
-            }
-            None => Content::Join(join),
-        };
+        let content = content([
+            ("the command line", self.join, self.upstream),
+            ("the environment", variable("WEIR_EDGE__JOIN")?, variable("WEIR_EDGE__UPSTREAM")?.pop()),
+            ("the configuration file", file.join, file.upstream),
+        ])?;
         let any = |port: u16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let certificate = settings::certificate(self.cert.or(file.cert), self.key.or(file.key))?;
         let mut listen = settings::several(self.listen, file.listen);
@@ -152,5 +146,62 @@ impl EdgeArgs {
             json: self.json,
             exit_with_stdin: self.exit_with_stdin,
         })
+    }
+}
+
+/// The first place that names content decides. Which place it was is known only because these two settings are read
+/// from the environment here: clap hands flags and environment over mixed.
+fn content(places: [(&str, Vec<Url>, Option<Url>); 3]) -> Result<Content, Failure> {
+    for (place, join, upstream) in places {
+        return match upstream {
+            Some(_) if !join.is_empty() => Err(Failure::new(
+                CONFIGURATION,
+                format!(
+                    "{place} names both join and upstream: a relay is part of networks or caches one upstream; keep one"
+                ),
+            )),
+            Some(url) => Ok(Content::Upstream(url)),
+            None if join.is_empty() => continue,
+            None => Ok(Content::Join(join)),
+        };
+    }
+    Err(Failure::new(
+        CONFIGURATION,
+        "nothing to serve: name a publisher's network (--join URL) or an upstream (--upstream URL)",
+    ))
+}
+
+/// URLs in an environment variable, separated by commas; unset and empty are none.
+fn variable(name: &str) -> Result<Vec<Url>, Failure> {
+    let text = std::env::var_os(name).unwrap_or_default();
+    let text = text.to_str().ok_or_else(|| Failure::new(CONFIGURATION, format!("{name} is not UTF-8")))?;
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| Url::parse(part).map_err(|error| Failure::new(CONFIGURATION, format!("{name}: {part}: {error}"))))
+        .collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_place_that_names_content_decides() {
+        let url = |name: &str| Url::parse(&format!("http://{name}/")).unwrap();
+        let none = || ("", Vec::new(), None);
+        let join = || ("the file", vec![url("join")], None);
+        let upstream = || ("the command line", Vec::new(), Some(url("upstream")));
+        let found = |places| match content(places) {
+            Ok(Content::Upstream(url)) => format!("upstream {url}"),
+            Ok(Content::Join(urls)) => format!("join {}", urls[0]),
+            Err(failure) => failure.to_string(),
+        };
+        assert_eq!(found([upstream(), join(), join()]), "upstream http://upstream/");
+        assert_eq!(found([none(), join(), upstream()]), "join http://join/");
+        let both = ("the file", vec![url("join")], Some(url("upstream")));
+        assert!(found([none(), none(), both]).starts_with("the file names both join and upstream"));
+        assert!(found([none(), none(), none()]).starts_with("nothing to serve"));
     }
 }

@@ -45,17 +45,17 @@ pub(crate) struct OriginArgs {
     #[arg(long = "host", value_name = "NAME", env = "WEIR_ORIGIN__HOST", value_delimiter = ',')]
     hosts: Vec<String>,
     /// Certificate chain (PEM) of the encrypted doors.
-    #[arg(long, value_name = "FILE", env = "WEIR_ORIGIN__CERT", requires = "key")]
+    #[arg(long, value_name = "FILE", env = "WEIR_ORIGIN__CERT")]
     cert: Option<PathBuf>,
     /// Private key (PEM) of the certificate.
-    #[arg(long, value_name = "FILE", env = "WEIR_ORIGIN__KEY", requires = "cert")]
+    #[arg(long, value_name = "FILE", env = "WEIR_ORIGIN__KEY")]
     key: Option<PathBuf>,
     /// Extra certificates (PEM) to trust for the upstream.
     #[arg(long, value_name = "FILE", env = "WEIR_ORIGIN__CA")]
     ca: Option<PathBuf>,
-    /// Longest wait for the upstream's head and between two pieces of a body, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, env = "WEIR_ORIGIN__UPSTREAM_TIMEOUT")]
-    upstream_timeout: f64,
+    /// Longest wait for the upstream's head and between two pieces of a body, in seconds [default: 10].
+    #[arg(long, value_name = "SECONDS", env = "WEIR_ORIGIN__UPSTREAM_TIMEOUT")]
+    upstream_timeout: Option<f64>,
     /// Memory for the store, for example 256MiB.
     #[arg(long, value_name = "SIZE", value_parser = settings::bytes, env = "WEIR_ORIGIN__MEMORY")]
     memory: Option<u64>,
@@ -90,10 +90,13 @@ struct FileOrigin {
     admin: Option<SocketAddr>,
     data: Option<PathBuf>,
     name: Option<String>,
+    #[serde(alias = "host")]
     hosts: Vec<String>,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
     ca: Option<PathBuf>,
+    #[serde(alias = "upstream-timeout")]
+    upstream_timeout: Option<f64>,
     memory: Option<String>,
     disk: Option<String>,
 }
@@ -124,6 +127,8 @@ pub(super) struct OriginSettings {
     pub(super) exit_with_stdin: bool,
 }
 
+/// Seconds.
+const DEFAULT_UPSTREAM_TIMEOUT: f64 = 10.0;
 const DEFAULT_MEMORY: u64 = 256 << 20;
 const DEFAULT_DISK: u64 = 2 << 30;
 const HTTP_PORT: u16 = 7080;
@@ -146,7 +151,8 @@ impl OriginArgs {
             }
             _ => UpstreamKind::Folder(upstream.into()),
         };
-        if !(0.1..=300.0).contains(&self.upstream_timeout) {
+        let upstream_timeout = self.upstream_timeout.or(file.upstream_timeout).unwrap_or(DEFAULT_UPSTREAM_TIMEOUT);
+        if !(0.1..=300.0).contains(&upstream_timeout) {
             return Err(bad("upstream-timeout must lie between 0.1 and 300 seconds".into()));
         }
         let name = self.name.or(file.name);
@@ -160,7 +166,7 @@ impl OriginArgs {
         }
         Ok(OriginSettings {
             upstream,
-            upstream_timeout: Duration::from_secs_f64(self.upstream_timeout),
+            upstream_timeout: Duration::from_secs_f64(upstream_timeout),
             http,
             listen: settings::several(self.listen, file.listen),
             peer: self.peer.or(file.peer).unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PEER_PORT))),

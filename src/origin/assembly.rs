@@ -14,7 +14,7 @@ use prometheus::Registry;
 use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 use tokio::{task::JoinSet, time::interval};
@@ -29,6 +29,7 @@ use weir_edge::{
 use weir_origin::{folder::Folder, follow::follow, handler::AdapterHandler, keys::PublisherKeys, signed::Signed};
 use weir_protocol::{
     ids::PublisherId,
+    keys::KeyRing,
     resource::ResourceKey,
     wellknown::{PeerInfo, Policy, WELL_KNOWN_PATH, WELL_KNOWN_VERSION, WellKnown},
 };
@@ -48,6 +49,9 @@ const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 const ISSUE_EVERY: Duration = Duration::from_secs(12 * 3600);
 /// How long the store may take to write what waits.
 const FLUSH: Duration = Duration::from_secs(10);
+
+/// The keys that verify what this adapter has signed.
+type Ring = Arc<RwLock<KeyRing>>;
 
 /// Runs an adapter until it is told to stop.
 pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
@@ -87,7 +91,9 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
 
     let name = serving::cache_name(identity.relay());
     let now = Clock::System.now();
-    let store = store(&settings, &keys, &node)?;
+    // Renewed with each list, since a ring is good no longer than its list.
+    let ring: Ring = Arc::new(RwLock::new(keys.ring(now)?));
+    let store = store(&settings, ring.clone(), &node)?;
     let limits = serving::fetch_config(settings.memory);
     let (watching, follower) = follow(node.clone());
     let plan = Arc::new(OneSource(source(&settings, &keys, &name, limits.max_object_bytes)?));
@@ -126,7 +132,7 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
     let server = PeerServer::adapter(directory.clone(), links, fetch.clone(), node.clone());
     let serving_peers = PeerSide::serve(tasks, server, stop_peers.clone());
     background.spawn(follower.run(fetch.clone(), stop_peers.clone()));
-    background.spawn(issue(keys, document, handler.clone(), directory, stop_peers.clone()));
+    background.spawn(issue(keys, ring, document, handler.clone(), directory, stop_peers.clone()));
     background.spawn(observe(status.clone(), stop_admin.clone()));
     background.spawn(serving::announce_drain(stop.clone(), readiness.clone(), edge));
     let pages = Admin::new(registry, readiness, status, Vec::new());
@@ -148,12 +154,13 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
     Ok(served?)
 }
 
-fn store(settings: &OriginSettings, keys: &PublisherKeys, node: &Arc<NodeMetrics>) -> Result<Arc<Store>, Failure> {
-    let ring = keys.ring(Clock::System.now())?;
+fn store(settings: &OriginSettings, ring: Ring, node: &Arc<NodeMetrics>) -> Result<Arc<Store>, Failure> {
     // Records on disk were signed here; a key that has been rotated out no longer vouches for them, and they are
     // fetched and signed anew.
-    let reverify: Reverify =
-        Arc::new(move |record, key: &ResourceKey| record.clone().verify(&ring, key, Clock::System.now()).ok());
+    let reverify: Reverify = Arc::new(move |record, key: &ResourceKey| {
+        let ring = ring.read().unwrap_or_else(PoisonError::into_inner);
+        record.clone().verify(&ring, key, Clock::System.now()).ok()
+    });
     let config = serving::store_config(settings.memory, settings.disk, settings.data.join("store"));
     Ok(Arc::new(Store::open(config, reverify, node.clone())?))
 }
@@ -211,6 +218,7 @@ async fn document(
 /// Issues key lists anew, to relays and in the document.
 async fn issue(
     keys: PublisherKeys,
+    ring: Ring,
     mut document: WellKnown,
     handler: Arc<AdapterHandler>,
     directory: Arc<Directory>,
@@ -223,6 +231,9 @@ async fn issue(
             () = stop.cancelled() => return,
             _ = ticks.tick() => match keys.list(Clock::System.now()) {
                 Ok(list) => {
+                    if let Ok(renewed) = keys.ring(Clock::System.now()) {
+                        *ring.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+                    }
                     document.keys.clone_from(&list);
                     directory.set_keys(list);
                     if let Err(error) = handler.set_document(&document) {

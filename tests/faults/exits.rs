@@ -81,6 +81,11 @@ async fn a_wrong_configuration_is_78_and_names_the_line() {
     refuses(&start, 78, &["line 1"]).await;
     fs::write(&file, "[edge]\nupstream = \"http://127.0.0.1:9/\"\nmemory = \"much\"\n").unwrap();
     refuses(&start, 78, &["much"]).await;
+    fs::write(&file, "[edge]\nupstream = \"http://127.0.0.1:9/\"\njoin = [\"http://127.0.0.1:9/\"]\n").unwrap();
+    refuses(&start, 78, &["join", "upstream", "both"]).await;
+    let data = directory.path();
+    refuses(&edge(data, &["--upstream", NOWHERE, "--join", NOWHERE]), 78, &["join", "upstream", "both"]).await;
+    refuses(&edge(data, &["--upstream", NOWHERE, "--cert", path]), 78, &["cert", "key"]).await;
 }
 
 #[tokio::test]

@@ -30,15 +30,16 @@ impl Admin {
     }
 
     fn answer(&self, request: &Request) -> Response {
-        if !request.authority.as_deref().is_some_and(|authority| self.is_own(authority)) {
+        // An HTTP/1.0 probe sends no Host; a browser, which alone can be rebound, always does.
+        if request.authority.as_deref().is_some_and(|authority| !self.is_own(authority)) {
             return Response::text(
                 StatusCode::MISDIRECTED_REQUEST,
                 "use this address by its number or a configured name",
             );
         }
-        if request.method != Method::GET {
-            return Response::text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")
-                .with(ALLOW, HeaderValue::from_static("GET"));
+        if request.method != Method::GET && request.method != Method::HEAD {
+            return Response::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here")
+                .with(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         match request.uri.path() {
             "/livez" => Response::text(StatusCode::OK, "alive"),
@@ -153,6 +154,7 @@ mod tests {
         assert!(get("/metrics").await.1.contains("weir_test 0"));
         assert_eq!(get("/api/v1/status").await, (StatusCode::OK, r#"{"viewers":3}"#.into()));
         assert_eq!(get("/").await.0, StatusCode::NOT_FOUND);
+        assert_eq!(ask(&admin, Method::HEAD, "/livez", local).await.0, StatusCode::OK);
         assert_eq!(ask(&admin, Method::POST, "/livez", local).await.0, StatusCode::METHOD_NOT_ALLOWED);
     }
 
@@ -162,8 +164,9 @@ mod tests {
         for own in ["127.0.0.1", "127.0.0.1:1", "[::1]:80", "10.0.0.3:7090", "localhost:80", "LOCALHOST", "relay.lan"] {
             assert_eq!(ask(&admin, Method::GET, "/livez", Some(own)).await.0, StatusCode::OK, "{own}");
         }
-        for foreign in [None, Some("evil.example"), Some("127.0.0.1.evil.example"), Some("localhost.evil.example:80")] {
-            assert_eq!(ask(&admin, Method::GET, "/livez", foreign).await.0, StatusCode::MISDIRECTED_REQUEST);
+        for foreign in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "a b"] {
+            assert_eq!(ask(&admin, Method::GET, "/livez", Some(foreign)).await.0, StatusCode::MISDIRECTED_REQUEST);
         }
+        assert_eq!(ask(&admin, Method::GET, "/livez", None).await.0, StatusCode::OK, "HTTP/1.0 without Host");
     }
 }

@@ -28,7 +28,7 @@ impl Exchange {
     pub(super) fn call(&self, parts: Parts, protocol: Protocol, body: Body) -> Answer {
         match self.admit(parts, protocol, body) {
             Ok(request) => self.handler.call(request),
-            Err((status, reason)) => Answer::Ready(Response::text(status, reason)),
+            Err((status, reason)) => Answer::Ready(self.handler.refuse(status, reason)),
         }
     }
 

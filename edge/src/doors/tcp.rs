@@ -34,6 +34,8 @@ const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 const H2_MAX_PENDING_RESETS: usize = 32;
 /// After a failed accept (no file descriptors left) the door waits instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a connection closed for idleness gets to say so (GOAWAY on HTTP/2).
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// One TCP listener and what its connections need.
 pub(super) struct TcpDoor {
@@ -162,7 +164,13 @@ impl Connection {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = activity.overdue(&exchange.limits) => return tracing::debug!("connection idle or stalled"),
+                () = activity.overdue(&exchange.limits) => {
+                    tracing::debug!("connection idle or stalled");
+                    // A request that is on its way learns that it must go elsewhere.
+                    connection.as_mut().graceful_shutdown();
+                    let _ = timeout(FAREWELL, connection.as_mut()).await;
+                    return;
+                }
             }
         }
     }

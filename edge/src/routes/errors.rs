@@ -24,7 +24,9 @@ pub(super) fn not_fetched(kind: ResourceKind, why: &FetchError) -> Response {
         return error(StatusCode::NOT_FOUND, format!("not available from this relay: {why}"));
     }
     match why {
-        FetchError::NoSource(SourceError::Timeout(_)) => error(StatusCode::GATEWAY_TIMEOUT, why.to_string()),
+        FetchError::NoSource(SourceError::Timeout(_) | SourceError::UpstreamTimeout(_)) => {
+            error(StatusCode::GATEWAY_TIMEOUT, why.to_string())
+        }
         FetchError::Nobody => error(StatusCode::NOT_FOUND, why.to_string()),
         FetchError::Overloaded => error(StatusCode::SERVICE_UNAVAILABLE, why.to_string())
             .with(header::RETRY_AFTER, HeaderValue::from_static("1")),
@@ -45,7 +47,16 @@ pub(super) fn broke_off(kind: ResourceKind, why: &str) -> Response {
 }
 
 pub(super) fn bad_path(why: &ResourceError) -> Response {
-    error(StatusCode::BAD_REQUEST, why.to_string())
+    let status = match why {
+        ResourceError::TooLong => StatusCode::URI_TOO_LONG,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    error(status, why.to_string())
+}
+
+/// What a door refuses; a player's script reads why.
+pub(super) fn refused(status: StatusCode, why: &str) -> Response {
+    error(status, why)
 }
 
 pub(super) fn misdirected() -> Response {

@@ -84,6 +84,10 @@ impl Handler for Routes {
             }
         }
     }
+
+    fn refuse(&self, status: StatusCode, why: &str) -> Response {
+        errors::refused(status, why)
+    }
 }
 
 impl Inner {

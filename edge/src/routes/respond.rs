@@ -50,8 +50,17 @@ const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 const WEIR_RECORD: HeaderName = HeaderName::from_static("weir-record");
 const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 const SIGNATURE: HeaderName = HeaderName::from_static("signature");
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+const DIGEST: HeaderName = HeaderName::from_static("digest");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Fields over the bytes as stored, which hold for no other coding of them (RFC 9530 sections 2 and 3, RFC 9421).
+const OVER_PLAIN_BYTES: [HeaderName; 8] =
+    [REPR_DIGEST, SIGNATURE, SIGNATURE_INPUT, WEIR_RECORD, CONTENT_DIGEST, CONTENT_MD5, DIGEST, header::ACCEPT_RANGES];
+/// Fields over the bytes of one message, which hold for no part of them.
+const OVER_WHOLE_CONTENT: [HeaderName; 2] = [CONTENT_DIGEST, CONTENT_MD5];
 
 /// Builds the response.
 pub(super) fn respond(asked: &Asked, served: &Served, context: &Context<'_>) -> Response {
@@ -59,12 +68,15 @@ pub(super) fn respond(asked: &Asked, served: &Served, context: &Context<'_>) -> 
     let mut headers = base_headers(asked, served, context);
     if has_two_forms(asked.kind, entry) {
         // On both forms, and also while only one can be made: a cache behind this one decides by it.
-        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        vary_by_coding(&mut headers);
     }
     let packed = (compressible(asked, entry) && accepts_gzip(&asked.headers)).then(|| compress(entry)).flatten();
     if packed.is_some() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         weaken(&mut headers);
+        for name in OVER_PLAIN_BYTES {
+            headers.remove(name);
+        }
     } else {
         sign(entry, &mut headers);
     }
@@ -90,6 +102,9 @@ pub(super) fn respond(asked: &Asked, served: &Served, context: &Context<'_>) -> 
             response
         }
         RangeAnswer::Part(part) => {
+            for name in OVER_WHOLE_CONTENT {
+                headers.remove(name);
+            }
             headers.insert(header::CONTENT_RANGE, content_range(part, entry.head.length));
             let body = body_of(&entry.body, part.first, Some(part.length()), context.patience);
             answer(asked, StatusCode::PARTIAL_CONTENT, headers, body)
@@ -175,6 +190,16 @@ fn compress(entry: &Entry) -> Option<Bytes> {
     (!packed.is_empty()).then_some(packed)
 }
 
+/// Adds to what the origin says its response varies by.
+fn vary_by_coding(headers: &mut HeaderMap) {
+    let told = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok()).any(|names| {
+        names.split(',').map(str::trim).any(|name| name == "*" || name.eq_ignore_ascii_case("accept-encoding"))
+    });
+    if !told {
+        headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+}
+
 /// Another coding is another representation: its tag may only be compared weakly with the plain one's.
 fn weaken(headers: &mut HeaderMap) {
     let weak = headers
@@ -231,4 +256,25 @@ fn not_modified(mut headers: HeaderMap) -> Response {
         headers.remove(name);
     }
     Response { status: StatusCode::NOT_MODIFIED, headers, body: Body::empty() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origins_vary_is_kept() {
+        for (origin, told) in [
+            (None, "Accept-Encoding"),
+            (Some("Origin"), "Origin|Accept-Encoding"),
+            (Some("Origin, accept-encoding"), "Origin, accept-encoding"),
+        ] {
+            let mut headers: HeaderMap =
+                origin.map(|value| (header::VARY, HeaderValue::from_static(value))).into_iter().collect();
+            vary_by_coding(&mut headers);
+            let found: Vec<&str> =
+                headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok()).collect();
+            assert_eq!(found.join("|"), told);
+        }
+    }
 }

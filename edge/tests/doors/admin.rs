@@ -39,9 +39,14 @@ async fn admin_answers_over_a_socket() {
         ("/metrics", "127.0.0.1", "process_cpu_seconds_total"),
         ("/api/v1/status", "127.0.0.1", r#"{"state":"serving"}"#),
         ("/api/v1/status", "evil.example", "HTTP/1.1 421"),
+        ("/livez", "", "HTTP/1.0 200"),
     ] {
         let mut stream = within(TcpStream::connect(address)).await.expect("a connection");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let request = if host.is_empty() {
+            format!("GET {path} HTTP/1.0\r\n\r\n")
+        } else {
+            format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")
+        };
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         within(stream.read_to_string(&mut answer)).await.expect("an answer");

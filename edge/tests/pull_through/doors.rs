@@ -97,3 +97,14 @@ async fn an_edge_whose_upstream_is_itself_says_so() {
     stop.cancel();
     within(running).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn what_the_door_refuses_can_be_read_by_a_players_script() {
+    let open = Open::with(Setup::default()).await;
+    for (method, path, status) in [("GET", format!("/{}", "a".repeat(9000)), 414), ("TRACE", "/".to_owned(), 501)] {
+        let (head, _) = open.send(method, &path).await;
+        assert_eq!(head.status.as_u16(), status);
+        assert_eq!(head.headers["access-control-allow-origin"], "*");
+    }
+    open.close().await;
+}

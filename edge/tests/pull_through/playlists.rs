@@ -149,6 +149,38 @@ async fn a_compressed_playlist_is_decoded_and_sent_as_each_client_likes() {
 }
 
 #[tokio::test]
+async fn fields_over_other_bytes_are_not_passed_on() {
+    const OVER_CONTENT: [&str; 3] = ["content-digest", "content-md5", "digest"];
+    let edge = Edge::new().await;
+    let text = live(0);
+    let signed = |body: Vec<u8>| {
+        OVER_CONTENT
+            .into_iter()
+            .fold(Reply::ok(body), |reply, name| reply.with(name, "x"))
+            .with("signature", "x=:eA==:")
+    };
+    edge.origin.always("/plain.m3u8", signed(text.clone().into_bytes()).with("vary", "Origin"));
+    edge.origin.always("/packed.m3u8", signed(gzip(text.as_bytes())).with("content-encoding", "gzip"));
+    for (path, coding, kept) in
+        [("/plain.m3u8", "identity", true), ("/plain.m3u8", "gzip", false), ("/packed.m3u8", "identity", false)]
+    {
+        let got = edge.ask(path, &[("accept-encoding", coding)]).await;
+        got.is_status(200);
+        for name in OVER_CONTENT {
+            assert_eq!(!got.field(name).is_empty(), kept, "{path} {coding} {name}");
+        }
+        assert_eq!(got.field("accept-ranges") == "bytes", coding == "identity");
+        if coding == "gzip" {
+            assert_eq!(got.field("signature"), "");
+            let varies: Vec<_> = got.headers.get_all("vary").iter().collect();
+            assert_eq!(varies, ["Origin", "Accept-Encoding"]);
+        }
+    }
+    let part = edge.ask("/plain.m3u8", &[("range", "bytes=0-6")]).await;
+    assert_eq!(OVER_CONTENT.map(|name| part.field(name)), ["", "", "x"], "the last is over the whole");
+}
+
+#[tokio::test]
 async fn the_first_viewer_of_a_subtitle_gets_it_compressed_too() {
     let edge = Edge::new().await;
     let text = "WEBVTT\n\n".to_owned() + &"00:01.000 --> 00:02.000\nhello\n\n".repeat(50);

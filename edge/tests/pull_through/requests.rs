@@ -56,7 +56,7 @@ async fn paths_that_lead_out_or_are_badly_written_are_refused_before_anybody_is_
         assert_eq!(got.field("access-control-allow-origin"), "*", "{path}");
     }
     let long = format!("/alpha/{}", "a".repeat(5000));
-    edge.get(&long).await.is_status(400);
+    edge.get(&long).await.is_status(414);
     assert_eq!(edge.origin.sent(), 0);
 }
 

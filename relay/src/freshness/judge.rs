@@ -76,6 +76,10 @@ pub fn judge(response: &Judged<'_>) -> Judgement {
         freshness.ttl_ms = explicit.unwrap_or(NEGATIVE_DEFAULT_MS).min(NEGATIVE_CAP_MS);
     } else if let Some(target) = live {
         live_rules(&mut freshness, target, explicit, response.received.0.saturating_sub(response.advanced.0));
+        if forbids_stale && directives.stale_if_error.is_none() {
+            // RFC 9111 sections 5.2.2.2, 5.2.2.4, 5.2.2.8, 5.2.2.10: the origin's prohibition binds for playlists too.
+            freshness.stale_if_error_ms = 0;
+        }
     } else {
         freshness.ttl_ms = explicit.unwrap_or_else(|| heuristic_ms(response));
         freshness.stale_while_revalidate_ms = directives.stale_while_revalidate.unwrap_or(0) * SECOND;
@@ -244,6 +248,11 @@ mod tests {
         assert_eq!(live(&[("cache-control", "max-age=1")], 0), (1_000, 5_000));
         assert_eq!(live(&[], 3_000), (2_000, 1_000));
         assert_eq!(live(&[], 6_000), (0, 0));
+        for (forbids, ttl_ms) in
+            [("must-revalidate", 2_000), ("max-age=1, proxy-revalidate", 1_000), ("s-maxage=1", 1_000), ("no-cache", 0)]
+        {
+            assert_eq!(live(&[("cache-control", forbids)], 0), (ttl_ms, 0), "{forbids}");
+        }
     }
 
     #[test]

@@ -20,9 +20,19 @@ pub trait BodySource: Send + 'static {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>>;
 }
 
+/// A door drops a body as soon as it has taken the last piece, and sees the client's pace only between pieces: a large
+/// body that leaves in one would look finished long before a slow client has it.
+const PIECE: usize = 128 * 1024;
+
 enum Inner {
     Chunks(VecDeque<Bytes>),
-    Source(Box<dyn BodySource>),
+    Source(Box<Cut<dyn BodySource>>),
+}
+
+struct Cut<S: ?Sized> {
+    /// What is left of the piece that the source yielded last.
+    rest: Bytes,
+    source: S,
 }
 
 /// A request's or response's body.
@@ -62,7 +72,7 @@ impl Body {
     /// is an error, so that a short body is never mistaken for a whole one.
     pub fn source(source: impl BodySource, length: Option<u64>) -> Self {
         Self {
-            inner: Inner::Source(Box::new(source)),
+            inner: Inner::Source(Box::new(Cut { rest: Bytes::new(), source })),
             length,
             left: length,
             delivery: Delivery::unmetered(),
@@ -101,16 +111,35 @@ impl Body {
         &mut self.delivery
     }
 
-    /// The next piece, counted as handed over; `None` at the clean end.
+    /// The next piece, of at most 128 KiB, counted as handed over; `None` at the clean end.
     pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let next = match &mut self.inner {
-            Inner::Chunks(chunks) => Poll::Ready(chunks.pop_front().map(Ok)),
-            Inner::Source(source) if self.left != Some(0) => source.poll_data(cx),
-            Inner::Source(_) => Poll::Ready(None),
+            Inner::Chunks(chunks) => chunks.front_mut().map(piece_of),
+            Inner::Source(cut) if !cut.rest.is_empty() => Some(piece_of(&mut cut.rest)),
+            Inner::Source(..) if self.left == Some(0) => None,
+            Inner::Source(cut) => match std::task::ready!(cut.source.poll_data(cx)) {
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                // Judged before any of it leaves, so that a body with a surplus never ends cleanly.
+                Some(Ok(bytes)) if self.left.is_some_and(|left| bytes.len() as u64 > left) => {
+                    return Poll::Ready(Some(Err(BodyError("longer than declared".into()))));
+                }
+                Some(Ok(bytes)) => {
+                    cut.rest = bytes;
+                    Some(piece_of(&mut cut.rest))
+                }
+                None => None,
+            },
         };
-        Poll::Ready(match std::task::ready!(next) {
-            Some(Ok(bytes)) => Some(self.hand_over(bytes)),
-            Some(Err(error)) => Some(Err(error)),
+        if let Inner::Chunks(chunks) = &mut self.inner
+            && chunks.front().is_some_and(Bytes::is_empty)
+        {
+            chunks.pop_front();
+        }
+        Poll::Ready(match next {
+            Some(piece) => {
+                self.hand_over(piece.len() as u64);
+                Some(Ok(piece))
+            }
             None => match self.left {
                 Some(missing) if missing > 0 => Some(Err(BodyError(format!("{missing} bytes missing")))),
                 _ => {
@@ -121,17 +150,20 @@ impl Body {
         })
     }
 
-    fn hand_over(&mut self, bytes: Bytes) -> Result<Bytes, BodyError> {
-        let count = bytes.len() as u64;
+    fn hand_over(&mut self, count: u64) {
         if let Some(left) = &mut self.left {
-            *left = left.checked_sub(count).ok_or_else(|| BodyError("longer than declared".into()))?;
+            *left = left.saturating_sub(count);
         }
         self.delivery.handed(count);
         if self.left == Some(0) {
             self.delivery.complete();
         }
-        Ok(bytes)
     }
+}
+
+/// Takes the next piece off the front.
+fn piece_of(bytes: &mut Bytes) -> Bytes {
+    bytes.split_to(bytes.len().min(PIECE))
 }
 
 impl http_body::Body for Body {
@@ -151,5 +183,68 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.left.map_or_else(http_body::SizeHint::default, http_body::SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::meter::{Account, Outcome};
+    use std::{
+        sync::{Arc, Mutex},
+        task::Waker,
+    };
+
+    #[derive(Default)]
+    struct Book(Mutex<Vec<Outcome>>);
+    impl Account for Book {
+        fn settle(&self, outcome: Outcome) {
+            self.0.lock().unwrap().push(outcome);
+        }
+    }
+
+    struct Pieces(VecDeque<Bytes>);
+    impl BodySource for Pieces {
+        fn poll_data(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+            Poll::Ready(self.0.pop_front().map(Ok))
+        }
+    }
+
+    /// The lengths of the pieces of a body, and the error that ended it.
+    fn lengths(body: &mut Body) -> (Vec<usize>, Option<String>) {
+        let (mut cx, mut found) = (Context::from_waker(Waker::noop()), Vec::new());
+        loop {
+            match body.poll_data(&mut cx) {
+                Poll::Ready(Some(Ok(piece))) => found.push(piece.len()),
+                Poll::Ready(Some(Err(error))) => return (found, Some(error.to_string())),
+                Poll::Ready(None) => return (found, None),
+                Poll::Pending => panic!("everything is there"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_body_leaves_in_pieces_and_completes_once() {
+        let whole = Bytes::from(vec![7; 1 << 20]);
+        let source = |length| Body::source(Pieces(VecDeque::from([whole.clone()])), length);
+        for body in [Body::full(whole.clone()), source(Some(1 << 20)), source(None)] {
+            let book = Arc::new(Book::default());
+            let mut body = body.metered(Delivery::new(book.clone()));
+            assert_eq!(lengths(&mut body), (vec![PIECE; 8], None));
+            drop(body);
+            let settled = book.0.lock().unwrap();
+            assert_eq!((settled.len(), settled[0].handed, settled[0].completed), (1, 1 << 20, true));
+        }
+    }
+
+    #[test]
+    fn a_surplus_or_a_shortage_is_an_error() {
+        let source = |bytes: usize, length| {
+            lengths(&mut Body::source(Pieces(VecDeque::from([Bytes::from(vec![7; bytes])])), Some(length as u64)))
+        };
+        assert_eq!(source(PIECE + 1, PIECE), (vec![], Some("body ended early: longer than declared".into())));
+        assert_eq!(source(PIECE + 1, PIECE + 2).0, [PIECE, 1]);
+        assert!(source(PIECE + 1, PIECE + 2).1.is_some());
     }
 }

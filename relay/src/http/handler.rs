@@ -1,6 +1,7 @@
 //! The interface between doors and routes. A cache hit answers [`Answer::Ready`], so the hot path allocates no future.
 
 use super::{Request, Response};
+use http::StatusCode;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 /// A response that is there, or one that will be.
@@ -25,10 +26,19 @@ impl Answer {
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. Never panics on a client's input and never fails: errors are responses.
     fn call(&self, request: Request) -> Answer;
+
+    /// The response to a request that a door refuses before any handler sees it (400, 413, 414, 431, 501).
+    fn refuse(&self, status: StatusCode, why: &str) -> Response {
+        Response::text(status, why)
+    }
 }
 
 impl<H: Handler + ?Sized> Handler for Arc<H> {
     fn call(&self, request: Request) -> Answer {
         (**self).call(request)
+    }
+
+    fn refuse(&self, status: StatusCode, why: &str) -> Response {
+        (**self).refuse(status, why)
     }
 }

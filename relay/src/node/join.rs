@@ -102,8 +102,10 @@ impl Joining {
                 let (found, known) = (document.publisher.to_string(), kept.publisher.to_string());
                 return Err(JoinError::Changed(Box::new(Changed { url: self.url, found, known, path })));
             }
-            (Ok(document), _) => (document, false),
-            (Err(error @ JoinError::Fetch(..)), Some(kept)) => {
+            (Ok(fetched), Some(kept)) => (self.with_newer_keys(fetched, &kept), false),
+            (Ok(document), None) => (document, false),
+            // Also when an error page came instead of the document: a relay that has been a member starts again.
+            (Err(error @ (JoinError::Fetch(..) | JoinError::Document(..))), Some(kept)) => {
                 tracing::warn!(%error, "joining from the kept copy");
                 (kept, true)
             }
@@ -115,6 +117,18 @@ impl Joining {
         }
         let network = Network::new(self.me, ring, document.adapter.relay, addresses(&document));
         Ok(Joined { network: Arc::new(network), document, from_copy, joining: self })
+    }
+
+    /// Whoever stands between may serve last month's document, whose keys may have been revoked since: of two valid
+    /// key lists the newer one counts.
+    fn with_newer_keys(&self, mut fetched: WellKnown, kept: &WellKnown) -> WellKnown {
+        if let (Ok(ours), Ok(theirs)) = (self.verify(kept), self.verify(&fetched))
+            && ours.issued() > theirs.issued()
+        {
+            tracing::warn!("the join document has an older key list than the one that is kept: keeping the newer");
+            fetched.keys.clone_from(&kept.keys);
+        }
+        fetched
     }
 
     fn verify(&self, document: &WellKnown) -> Result<KeyRing, JoinError> {
@@ -201,7 +215,7 @@ impl Joined {
     }
 
     async fn refresh(&self) {
-        let document = match self.joining.fetch().await {
+        let mut document = match self.joining.fetch().await {
             Ok(document) => document,
             Err(error) => {
                 tracing::debug!(%error, "the network's document was not refreshed");
@@ -214,6 +228,7 @@ impl Joined {
         }
         self.network.offer_keys(&document.keys, self.joining.clock.now());
         self.network.set_adapter_addresses(addresses(&document));
+        document.keys = self.network.ring().encoded().to_vec();
         let path = self.joining.copy_path();
         if let Err(error) = keep(&path, &document) {
             tracing::warn!(path = %path.display(), %error, "the network's document could not be kept");

@@ -76,7 +76,8 @@ impl Entry {
 
     /// Current age in milliseconds (RFC 9111 section 4.2.3, with the age summed hop by hop).
     pub fn age_ms(&self, now: UnixMillis) -> u64 {
-        self.age_then_ms + now.0.saturating_sub(self.received.0)
+        // What a peer claims may be any number.
+        self.age_then_ms.saturating_add(now.since(self.received))
     }
 
     /// True while it may be served without asking anybody.
@@ -193,6 +194,39 @@ impl Head {
             freshness: body.freshness,
             validators: body.validators.clone(),
             evidence: Evidence::Head(signed),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use weir_protocol::{freshness::Storage, ids::PublisherId};
+
+    #[test]
+    fn an_absurd_age_is_old_and_stays_old() {
+        let head = Head {
+            key: ResourceKey::parse(PublisherId::from_bytes([1; 32]), "/a").unwrap(),
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            length: Some(0),
+            generation: Generation(1),
+            freshness: Freshness {
+                created: UnixMillis(1),
+                initial_age_ms: 0,
+                ttl_ms: 1000,
+                stale_while_revalidate_ms: 0,
+                stale_if_error_ms: 1000,
+                store: Storage::Store,
+            },
+            validators: Validators::default(),
+            evidence: Evidence::Trusted,
+        };
+        let entry = Entry::new(head, Growing::whole(Bytes::new(), None), UnixMillis(10), u64::MAX, "peer");
+        for now in [10, 11, 5000] {
+            assert_eq!(entry.age_ms(UnixMillis(now)), u64::MAX);
+            assert!(!entry.is_fresh(UnixMillis(now)) && !entry.usable_on_error(UnixMillis(now)));
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{
     Directory, Networks, PeerObserver,
-    frames::{FrameError, read_frame, write_reply},
+    frames::{FrameError, Pace, read_frame, write_reply},
 };
 use crate::{
     fetch::{Fetch, FetchError, Served},
@@ -38,6 +38,14 @@ pub(super) enum Gate {
 }
 
 impl Gate {
+    /// True when the peer is in some network that is served here.
+    pub(super) fn knows(&self, peer: &RelayId) -> bool {
+        match self {
+            Self::Relay(networks) => networks.all().iter().any(|network| network.may_ask(peer)),
+            Self::Adapter(directory) => directory.contains(peer),
+        }
+    }
+
     fn refuses(&self, peer: &RelayId, publisher: &PublisherId) -> Option<RefusalReason> {
         let (known, member) = match self {
             Self::Relay(networks) => match networks.get(publisher) {
@@ -123,7 +131,7 @@ impl Answering<'_> {
                     None => return refused(RefusalReason::GenerationGone, ""),
                 },
                 None => {
-                    let work = timeout(SOURCE_PATIENCE, self.fetch.get(&key, request.hops));
+                    let work = timeout(SOURCE_PATIENCE, self.fetch.get(&key, request.hops.max(1)));
                     match waiting(send, work).await? {
                         Ok(fetched) => fetched,
                         Err(_) => return refused(RefusalReason::UpstreamTimeout, "no source answered in time"),
@@ -183,6 +191,7 @@ impl Answering<'_> {
         let start = first_leaf(length, request.offset);
         write_reply(send, &ReplyFrame::Whole { record: record.to_wire(), age_ms, offset: start }).await?;
         // A body that is still arriving has its leaves after their parents, so waiting for the next leaf waits for all.
+        let mut pace = Pace::default();
         let items: Vec<TreeItem> = plan(length, request.offset).collect();
         for (at, item) in items.iter().enumerate() {
             let needs = items[at..].iter().find_map(|item| match item {
@@ -206,7 +215,7 @@ impl Answering<'_> {
                     ReplyFrame::Leaf(bytes)
                 }
             };
-            write_reply(send, &frame).await?;
+            pace.write(send, &frame).await?;
             delivery.handed(frame.payload().map_or(0, |payload| payload.len() as u64));
         }
         delivery.complete();
@@ -266,6 +275,7 @@ impl Answering<'_> {
         let mut reader = entry.body.reader(request.offset, None);
         write_reply(send, &begins).await?;
         let mut at = request.offset;
+        let mut pace = Pace::default();
         loop {
             let next = waiting(send, poll_fn(|cx| reader.poll_piece(cx))).await?;
             match next {
@@ -275,7 +285,13 @@ impl Answering<'_> {
                         return fail(send, "no signed chunk starts there").await;
                     };
                     let count = piece.piece.bytes.len() as u64;
-                    write_reply(send, &ReplyFrame::Chunk { signature, payload: piece.piece.bytes }).await?;
+                    let frame = ReplyFrame::Chunk { signature, payload: piece.piece.bytes };
+                    // What is not kept is held in its window only, and its viewer may read as slowly as it likes.
+                    if entry.is_shareable() {
+                        pace.write(send, &frame).await?;
+                    } else {
+                        write_reply(send, &frame).await?;
+                    }
                     delivery.handed(count);
                     at += count;
                 }
@@ -352,7 +368,9 @@ async fn waiting<T>(send: &mut SendStream, work: impl Future<Output = T>) -> Res
 fn explain(error: &FetchError) -> (RefusalReason, String) {
     let reason = match error {
         FetchError::Overloaded => RefusalReason::Overloaded,
-        FetchError::NoSource(SourceError::Timeout(_)) => RefusalReason::UpstreamTimeout,
+        FetchError::NoSource(SourceError::Timeout(_) | SourceError::UpstreamTimeout(_)) => {
+            RefusalReason::UpstreamTimeout
+        }
         FetchError::NoSource(SourceError::TooLarge(_)) => RefusalReason::TooLarge,
         FetchError::NoSource(_) | FetchError::Nobody | FetchError::Abandoned => RefusalReason::UpstreamFailed,
     };

@@ -25,6 +25,9 @@ const SILENCE: Duration = Duration::from_secs(1);
 const RELAY_PATIENCE: Duration = Duration::from_secs(2);
 /// The adapter may be waiting for a slow origin.
 const ADAPTER_PATIENCE: Duration = Duration::from_secs(15);
+/// A relay that has the whole object sends at least this many bytes a second, after [`RELAY_PATIENCE`]: one that drips
+/// would keep a fill, and whoever waits for it, for hours.
+const LEAST_RATE: u64 = 32 * 1024;
 /// How far a record's own clock may disagree before its age is corrected: against replayed old records that claim to
 /// be new.
 const AGE_TOLERANCE_MS: u64 = 5_000;
@@ -85,7 +88,7 @@ impl PeerSource {
         send.write_chunk(frame).await.map_err(|error| unreachable(&error))?;
         // Finishing cannot fail on a stream nobody has reset yet; a reset shows when the reply is read.
         let _ = send.finish();
-        let mut reply = Reply { reader: ReplyReader::new(receive), patience: self.patience() };
+        let mut reply = Reply::new(ReplyReader::new(receive), self.patience());
         let first = reply.next().await?;
         self.opened(request, first, reply)
     }
@@ -120,6 +123,7 @@ impl PeerSource {
                     source: self.clone(),
                     reply,
                     verifier: TreeVerifier::new(length, root, offset),
+                    from: offset,
                     at: offset,
                     length,
                 };
@@ -203,7 +207,7 @@ fn check_generation(request: &FillRequest, head: &Head) -> Result<(), SourceErro
 fn refusal(reason: RefusalReason, detail: &str) -> SourceError {
     match reason {
         RefusalReason::GenerationGone => SourceError::GenerationGone,
-        RefusalReason::UpstreamTimeout => SourceError::Timeout(format!("upstream of the peer: {detail}")),
+        RefusalReason::UpstreamTimeout => SourceError::UpstreamTimeout(detail.to_owned()),
         _ => SourceError::Refused(format!("{reason:?} {detail}")),
     }
 }
@@ -212,11 +216,24 @@ fn refusal(reason: RefusalReason, detail: &str) -> SourceError {
 struct Reply {
     reader: ReplyReader,
     patience: Duration,
+    /// Time spent waiting for the peer, apart from what our own readers take.
+    waited: Duration,
 }
 
 impl Reply {
+    fn new(reader: ReplyReader, patience: Duration) -> Self {
+        Self { reader, patience, waited: Duration::ZERO }
+    }
+
     /// The next frame that is not `Wait`. Any byte breaks the silence; a whole frame ends the patience.
     async fn next(&mut self) -> Result<ReplyFrame, SourceError> {
+        let begun = Instant::now();
+        let frame = self.wait().await;
+        self.waited += begun.elapsed();
+        frame
+    }
+
+    async fn wait(&mut self) -> Result<ReplyFrame, SourceError> {
         let deadline = Instant::now() + self.patience;
         loop {
             match self.reader.buffered() {
@@ -248,6 +265,7 @@ struct TreeTransfer {
     source: PeerSource,
     reply: Reply,
     verifier: TreeVerifier,
+    from: u64,
     at: u64,
     length: u64,
 }
@@ -263,10 +281,20 @@ impl TreeTransfer {
         if let Event::Data(chunk) = &event {
             self.at = chunk.offset() + chunk.bytes().len() as u64;
         }
+        self.keeps_pace().inspect_err(|error| self.source.mark(error))?;
         if self.at >= self.length {
             self.source.network.succeeded(&self.source.relay);
         }
         Ok(Some((event, self)))
+    }
+
+    /// Only relays are held to it: the adapter may be waiting for a slow origin.
+    fn keeps_pace(&self) -> Result<(), SourceError> {
+        let due = self.reply.waited.saturating_sub(RELAY_PATIENCE).as_secs().saturating_mul(LEAST_RATE);
+        if self.source.relay != self.source.network.adapter && self.at - self.from < due {
+            return Err(SourceError::Timeout(format!("the peer sends less than {LEAST_RATE} bytes a second")));
+        }
+        Ok(())
     }
 
     async fn event(&mut self) -> Result<Event, SourceError> {

@@ -1,11 +1,11 @@
 //! The adapter's own list of its network. Invariant: a relay is in it exactly as long as its control stream lives.
 
-use super::network::MAX_MEMBERS;
 use std::net::SocketAddr;
 use tokio::sync::watch;
 use weir_protocol::{
     ids::{PublisherId, RelayId},
     keys::RootKey,
+    wire::MAX_MEMBERS,
 };
 
 /// The adapter's own list of its network: relays that are connected, and the keys it signs with.
@@ -83,6 +83,17 @@ impl Directory {
             state.members.retain(|member| member.session != session);
             state.epoch += u64::from(state.members.len() != before);
             state.members.len() != before
+        });
+    }
+
+    /// The relay of that session is at `address` now.
+    pub(super) fn moved(&self, session: u64, address: SocketAddr) {
+        self.members.send_if_modified(|state| {
+            let member = state.members.iter_mut().find(|member| member.session == session);
+            let Some(member) = member.filter(|member| member.address != address) else { return false };
+            member.address = address;
+            state.epoch += 1;
+            true
         });
     }
 

@@ -3,11 +3,15 @@
 use bytes::Bytes;
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use weir_protocol::wire::{ControlDecoder, ControlFrame, FrameDecoder, ReplyFrame, WireError, frame_length};
 
 /// A peer that takes nothing of a frame for this long is given up, with everything that its reply holds in memory.
 const STUCK: Duration = Duration::from_secs(30);
+/// A peer that takes a kept body slower than this many bytes a second, after [`SLOW_GRACE`], is given up: as long as a
+/// reply runs it holds the body, whatever the memory tier has decided since.
+const LEAST_RATE: u64 = 32 * 1024;
+const SLOW_GRACE: Duration = Duration::from_secs(10);
 /// Bytes taken from a stream at once.
 const READ: usize = 64 * 1024;
 
@@ -24,7 +28,7 @@ pub(super) enum FrameError {
     #[error("stream broke: {0}")]
     Write(#[from] WriteError),
     /// The other side does not read.
-    #[error("the peer took nothing in {STUCK:?}")]
+    #[error("the peer does not read, or too slowly")]
     Stuck,
 }
 
@@ -61,6 +65,25 @@ pub(super) async fn write_reply(stream: &mut SendStream, frame: &ReplyFrame) -> 
         }
     };
     Ok(timeout(STUCK, write).await.map_err(|_| FrameError::Stuck)??)
+}
+
+/// Writes the frames of one reply and holds the peer to a least rate, counting only the time it takes to write.
+#[derive(Default)]
+pub(super) struct Pace {
+    writing: Duration,
+    sent: u64,
+}
+
+impl Pace {
+    /// Writes one frame.
+    pub(super) async fn write(&mut self, stream: &mut SendStream, frame: &ReplyFrame) -> Result<(), FrameError> {
+        let begun = Instant::now();
+        write_reply(stream, frame).await?;
+        self.writing += begun.elapsed();
+        self.sent += frame.payload().map_or(0, |payload| payload.len() as u64);
+        let due = self.writing.saturating_sub(SLOW_GRACE).as_secs().saturating_mul(LEAST_RATE);
+        if self.sent < due { Err(FrameError::Stuck) } else { Ok(()) }
+    }
 }
 
 /// Reads control frames.

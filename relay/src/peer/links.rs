@@ -126,12 +126,12 @@ impl Links {
         Ok(Dialled { link, control })
     }
 
-    /// A node has connected here: requests may go the same way back. An open connection is kept.
-    pub(super) fn adopt(&self, relay: RelayId, connection: &quinn::Connection) {
+    /// A node has connected here: requests may go the same way back. An open connection is kept. Waits while the same
+    /// node is being dialled: a node that cannot be reached may have come by itself meanwhile.
+    pub(super) async fn adopt(&self, relay: RelayId, connection: &quinn::Connection) {
         let Ok(slot) = self.slot(relay) else { return };
-        if let Ok(mut slot) = slot.try_lock()
-            && slot.connection().is_none()
-        {
+        let mut slot = slot.lock().await;
+        if slot.connection().is_none() {
             *slot = Slot { open: Some(connection.clone()), failed: None };
         }
     }

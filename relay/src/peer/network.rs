@@ -12,10 +12,8 @@ use weir_protocol::{
     ids::{PublisherId, RelayId},
     keys::KeyRing,
     time::UnixMillis,
+    wire::MAX_MEMBERS,
 };
-
-/// Members of one network; more are not believed.
-pub(super) const MAX_MEMBERS: usize = 4096;
 
 /// One publisher's network.
 pub struct Network {

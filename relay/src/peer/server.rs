@@ -6,19 +6,35 @@ use super::{
     links::Dialled,
     session::Role,
 };
-use crate::{clock::Clock, fetch::Fetch, quic::BulkConnection};
+use crate::{
+    clock::Clock,
+    fetch::Fetch,
+    quic::{BulkConnection, CLOSE_BUSY, canonical},
+};
+use dashmap::DashMap;
 use quinn::{RecvStream, SendStream};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, Semaphore, mpsc},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, interval_at, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use weir_protocol::ids::RelayId;
 
 /// The first stream of an inbound connection must come this soon.
 const FIRST_STREAM: Duration = Duration::from_secs(10);
+/// Requests of one peer that are answered at once, over all its connections: each may hold a body in memory.
+const MAX_REQUESTS: usize = 256;
+/// Connections from one address: a quarter of what the socket takes, so that one host cannot shut out all others.
+const MAX_PER_ADDRESS: usize = 256;
+/// Whoever is in no network that is served here may stay connected this long: it may have just joined.
+const STRANGER: Duration = Duration::from_secs(60);
 /// Application close code: the control stream ended or was not understood.
 const CLOSE_SESSION: quinn::VarInt = quinn::VarInt::from_u32(4);
 
@@ -29,6 +45,7 @@ pub struct PeerServer {
     links: Arc<Links>,
     fetch: Fetch,
     observer: Arc<dyn PeerObserver>,
+    asking: DashMap<RelayId, Arc<Semaphore>>,
 }
 
 impl PeerServer {
@@ -40,6 +57,7 @@ impl PeerServer {
             role: Role::Relay { networks, clock },
             fetch,
             observer,
+            asking: DashMap::new(),
         }
     }
 
@@ -50,7 +68,14 @@ impl PeerServer {
         fetch: Fetch,
         observer: Arc<dyn PeerObserver>,
     ) -> Self {
-        Self { gate: Gate::Adapter(directory.clone()), links, role: Role::Adapter(directory), fetch, observer }
+        Self {
+            gate: Gate::Adapter(directory.clone()),
+            links,
+            role: Role::Adapter(directory),
+            fetch,
+            observer,
+            asking: DashMap::new(),
+        }
     }
 
     /// Serves connections from both receivers until `cancel`: `inbound` were opened by others, `dialled` by
@@ -62,17 +87,41 @@ impl PeerServer {
         cancel: CancellationToken,
     ) {
         let mut connections = JoinSet::new();
+        let mut from: HashMap<IpAddr, usize> = HashMap::new();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
                 Some(link) = inbound.recv() => {
-                    self.links.adopt(link.peer.into(), &link.conn);
-                    connections.spawn(self.clone().connection(link, None, cancel.clone()));
+                    let address = link.remote.ip();
+                    let open = from.entry(address).or_default();
+                    if *open >= MAX_PER_ADDRESS {
+                        link.conn.close(CLOSE_BUSY, b"too many connections from this address");
+                        continue;
+                    }
+                    *open += 1;
+                    let serving = self.clone().connection(link, None, cancel.clone());
+                    connections.spawn(async move {
+                        serving.await;
+                        Some(address)
+                    });
                 }
                 Some(Dialled { link, control }) = dialled.recv() => {
-                    connections.spawn(self.clone().connection(link, Some(control), cancel.clone()));
+                    let serving = self.clone().connection(link, Some(control), cancel.clone());
+                    connections.spawn(async move {
+                        serving.await;
+                        None
+                    });
                 }
-                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                    if let Ok(Some(address)) = ended
+                        && let Entry::Occupied(mut open) = from.entry(address)
+                    {
+                        *open.get_mut() -= 1;
+                        if *open.get() == 0 {
+                            open.remove();
+                        }
+                    }
+                }
             }
         }
         while connections.join_next().await.is_some() {}
@@ -85,6 +134,7 @@ impl PeerServer {
         cancel: CancellationToken,
     ) {
         let (peer, connection) = (RelayId::from(link.peer), link.conn);
+        let dialled = control.is_some();
         let control = match control {
             Some(streams) => streams,
             // Whoever dialled opens the control stream before any other, and streams arrive in order.
@@ -95,9 +145,14 @@ impl PeerServer {
         };
         let mut requests = JoinSet::new();
         let entered = Notify::new();
-        let session = self.role.run(peer, link.remote, control, &entered, &cancel);
-        tokio::pin!(session);
-        let mut accepting = false;
+        let place = connection.clone();
+        let session = self.role.run(peer, move || canonical(place.remote_address()), control, &entered, &cancel);
+        // The registry may be dialling the same node at this moment: the connection is offered as long as that takes.
+        let adopting = self.links.adopt(peer, &connection);
+        let mut strangers = interval_at(Instant::now() + STRANGER, STRANGER);
+        let places = self.places(peer);
+        tokio::pin!(session, adopting);
+        let (mut accepting, mut adopted) = (false, dialled);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
@@ -111,9 +166,14 @@ impl PeerServer {
                 }
                 // Requests wait for the Hello, so that a relay that has just come is known when it asks.
                 () = entered.notified(), if !accepting => accepting = true,
+                () = &mut adopting, if !adopted => adopted = true,
+                _ = strangers.tick(), if !dialled => if !self.gate.knows(&peer) {
+                    connection.close(CLOSE_SESSION, b"not a member");
+                    break;
+                },
                 stream = connection.accept_bi(), if accepting => match stream {
                     Ok(streams) => {
-                        requests.spawn(self.clone().request(peer, streams));
+                        requests.spawn(self.clone().request(peer, places.clone(), streams));
                     }
                     Err(_) => break,
                 },
@@ -121,9 +181,23 @@ impl PeerServer {
             }
         }
         requests.shutdown().await;
+        drop(places);
+        self.asking.remove_if(&peer, |_, places| Arc::strong_count(places) == 1);
     }
 
-    async fn request(self: Arc<Self>, peer: RelayId, (send, receive): (SendStream, RecvStream)) {
+    /// Requests of one peer, over all its connections together.
+    fn places(&self, peer: RelayId) -> Arc<Semaphore> {
+        self.asking.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(MAX_REQUESTS))).clone()
+    }
+
+    async fn request(
+        self: Arc<Self>,
+        peer: RelayId,
+        places: Arc<Semaphore>,
+        (send, receive): (SendStream, RecvStream),
+    ) {
+        // More wait for a place; how many can is bounded by the streams a connection may open.
+        let Ok(_place) = places.acquire_owned().await else { return };
         let answering = Answering { gate: &self.gate, fetch: &self.fetch, observer: &*self.observer, peer };
         if let Err(error) = answering.run(send, receive).await {
             tracing::debug!(peer = %peer.short(), %error, "reply ended early");

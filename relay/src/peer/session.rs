@@ -9,13 +9,21 @@ use super::{
 use crate::clock::Clock;
 use quinn::{RecvStream, SendStream};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, interval, sleep_until, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use weir_protocol::{
     ids::RelayId,
     wire::{ControlFrame, Hello, MAX_CONTROL_FRAME, Member, Members, VERSION},
 };
 
+/// A session is sent the list of members at most this often: relays that come and go quickly must not make the adapter
+/// send it to everybody each time.
+const LIST_EVERY: Duration = Duration::from_millis(250);
+/// How often the adapter looks where a relay is now: a home line changes its address, and the connection moves with it.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Both Hellos must be there this soon.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -46,11 +54,11 @@ fn hello() -> ControlFrame {
 }
 
 impl Role {
-    /// Runs the control stream until the connection ends; `entered` is notified once the other side is known.
+    /// Runs the control stream until the connection ends; `address` tells where the other side is now; `entered` is notified once the other side is known.
     pub(super) async fn run(
         &self,
         peer: RelayId,
-        address: SocketAddr,
+        address: impl Fn() -> SocketAddr,
         (mut send, mut receive): (SendStream, RecvStream),
         entered: &Notify,
         stopping: &CancellationToken,
@@ -71,9 +79,9 @@ impl Role {
                 relay(networks, clock, peer, send, reader).await
             }
             Self::Adapter(directory) => {
-                let _member = Membership::enter(directory, peer, address, stopping).ok_or(SessionError::Full)?;
+                let member = Membership::enter(directory, peer, address(), stopping).ok_or(SessionError::Full)?;
                 entered.notify_one();
-                adapter(directory, send, reader).await
+                adapter(directory, member.session, address, send, reader).await
             }
         }
     }
@@ -106,13 +114,28 @@ impl Drop for Membership<'_> {
     }
 }
 
-async fn adapter(directory: &Directory, mut send: SendStream, mut reader: ControlReader) -> Result<(), SessionError> {
+async fn adapter(
+    directory: &Directory,
+    session: u64,
+    address: impl Fn() -> SocketAddr,
+    mut send: SendStream,
+    mut reader: ControlReader,
+) -> Result<(), SessionError> {
     let (mut members, mut keys) = directory.watch();
+    // A relay that comes, or comes back, hears both at once: it may have missed a change of either.
     members.mark_changed();
+    keys.mark_changed();
+    let mut next_list = Instant::now();
+    let mut look = interval(LOOK_EVERY);
     loop {
+        let changed = async {
+            sleep_until(next_list).await;
+            members.changed().await
+        };
         tokio::select! {
-            changed = members.changed() => {
+            changed = changed => {
                 if changed.is_err() { return Ok(()) }
+                next_list = Instant::now() + LIST_EVERY;
                 let frame = {
                     let state = members.borrow_and_update();
                     let member = |member: &Present| Member {
@@ -128,6 +151,7 @@ async fn adapter(directory: &Directory, mut send: SendStream, mut reader: Contro
                 };
                 write_control(&mut send, &frame).await?;
             }
+            _ = look.tick() => directory.moved(session, address()),
             changed = keys.changed() => {
                 if changed.is_err() { return Ok(()) }
                 let bytes = keys.borrow_and_update().clone();

@@ -35,7 +35,7 @@ pub fn socket_addr_of(address: &Multiaddr) -> Option<(SocketAddr, Option<PeerId>
     parts.next().is_none().then_some((canonical(SocketAddr::new(ip, port)), peer))
 }
 
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         // Flow label and scope of a true IPv6 address are kept.
         IpAddr::V6(_) => address,

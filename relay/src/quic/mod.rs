@@ -26,6 +26,7 @@ mod tls;
 mod transport;
 
 pub use self::accept::{CLOSE_BUSY, CLOSE_NOT_LISTENING, CLOSE_SHUTDOWN};
+pub(crate) use self::address::canonical;
 pub use self::address::{multiaddr_of, socket_addr_of};
 pub use self::bulk::{BulkConnection, BulkDialer};
 pub use self::config::{QuicConfig, Tuning};

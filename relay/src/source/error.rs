@@ -9,6 +9,9 @@ pub enum SourceError {
     /// No byte within the time allowed: try the next source.
     #[error("timed out: {0}")]
     Timeout(String),
+    /// It answered, honestly, that its own source did not in time: try the next source.
+    #[error("its own source timed out: {0}")]
+    UpstreamTimeout(String),
     /// It answered but will not serve this: try the next source.
     #[error("refused: {0}")]
     Refused(String),
@@ -37,6 +40,7 @@ impl SourceError {
         match self {
             Self::Unreachable(_) => "unreachable",
             Self::Timeout(_) => "timeout",
+            Self::UpstreamTimeout(_) => "upstream_timeout",
             Self::Refused(_) => "refused",
             Self::Corrupt(_) => "corrupt",
             Self::GenerationGone => "generation_gone",

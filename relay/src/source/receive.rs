@@ -27,6 +27,9 @@ use weir_protocol::{
 
 /// Key paths remembered from playlists; the oldest is forgotten first.
 const MAX_KEY_PATHS: usize = 4096;
+/// Fields over the bytes as they came, which hold no longer once those are unpacked (RFC 9530, RFC 9421).
+const OVER_PACKED_BYTES: [&str; 6] =
+    ["content-digest", "content-md5", "digest", "repr-digest", "signature", "signature-input"];
 /// Length of an AES-128 key.
 const KEY_BYTES: u64 = 16;
 
@@ -162,7 +165,13 @@ impl<S: RawSource> Receiver<S> {
         let packed = collect(body).await?;
         let text = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
             None | Some(b"identity") => packed,
-            Some(coding) if coding.eq_ignore_ascii_case(b"gzip") => unpack(&packed)?,
+            Some(coding) if coding.eq_ignore_ascii_case(b"gzip") => {
+                let text = unpack(&packed)?;
+                for name in OVER_PACKED_BYTES {
+                    headers.remove(name);
+                }
+                text
+            }
             Some(_) => return Err(SourceError::BadResponse("playlist in a content coding nobody asked for".into())),
         };
         headers.remove(header::CONTENT_ENCODING);

@@ -53,7 +53,7 @@ pub(super) async fn serve(
                     let Some(handle) = handles.take() else { break };
                     let exchange = exchange.clone();
                     let activity = activity.clone();
-                    requests.spawn(request::serve(resolver, handle, exchange, activity));
+                    requests.spawn(request::serve(resolver, handle, exchange, activity, quic.clone()));
                 }
                 // The client said goodbye; what it asked for is still answered.
                 Ok(None) => break,

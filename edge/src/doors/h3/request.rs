@@ -2,7 +2,11 @@
 //! (the port does so for streams dropped unfinished), and a client that leaves cancels the answer at once.
 
 use super::{
-    super::{activity::Activity, exchange::Exchange, service::bound},
+    super::{
+        activity::{Activity, RequestGuard},
+        exchange::Exchange,
+        service::bound,
+    },
     handle::StreamHandle,
     port::{Port, RecvHalf},
 };
@@ -26,6 +30,8 @@ use weir_relay::http::{Answer, Body, BodyError, BodySource, Protocol};
 const FRAMING_ALLOWANCE: u64 = 64 * 1024;
 /// What a request without a body may still send before its FIN (reserved frames, RFC 9114 section 7.2.8).
 const TAIL_ALLOWANCE: u64 = 4 * 1024;
+/// How often acknowledgements are looked at while the last of a response is on its way.
+const ACKNOWLEDGEMENT_LOOK: Duration = Duration::from_secs(1);
 
 type Receiving = RequestStream<RecvHalf, Bytes>;
 
@@ -35,6 +41,7 @@ pub(super) async fn serve(
     handle: StreamHandle,
     exchange: Arc<Exchange>,
     activity: Arc<Activity>,
+    quic: quinn::Connection,
 ) {
     let resolved = timeout(exchange.limits.header_read_timeout, resolver.resolve_request()).await;
     let (request, stream) = match resolved {
@@ -95,12 +102,24 @@ pub(super) async fn serve(
         }
         drop(body);
         if send.finish().await.is_ok() {
-            drop(guard);
             // The connection must outlive the last retransmission.
-            stopped.await;
+            acknowledged(stopped, &guard, &quic).await;
         }
     };
     tokio::join!(respond, drain(tail, patience));
+}
+
+/// Waits until the client has all of the response. Up to a send window of it has not left yet, so the client's
+/// acknowledgements are progress; when they stop coming, the connection is overdue after the stall time-out.
+async fn acknowledged(mut stopped: Pin<&mut impl Future<Output = ()>>, guard: &RequestGuard, quic: &quinn::Connection) {
+    let mut seen = quic.stats().frame_rx.acks;
+    while timeout(ACKNOWLEDGEMENT_LOOK, stopped.as_mut()).await.is_err() {
+        let acks = quic.stats().frame_rx.acks;
+        if acks != seen {
+            seen = acks;
+            guard.advanced();
+        }
+    }
 }
 
 /// Reads the rest of a request without a body: dropping it before its FIN would send STOP_SENDING, which clients
