@@ -27,6 +27,8 @@ pub(crate) enum Act {
     Raw(Bytes),
     /// `Wait`, ten times a second, for ever.
     Waits,
+    /// `Wait`, ten times a second, for so long.
+    Linger(Duration),
     /// `Wait`, as fast as it goes, for ever.
     Flood,
     /// Nothing more, and the stream stays open.
@@ -217,6 +219,13 @@ async fn perform(act: Act, send: &mut quinn::SendStream) -> Result<(), quinn::Wr
             send.write_chunk(ReplyFrame::Wait.encode_header().unwrap()).await?;
             tokio::time::sleep(Duration::from_millis(100)).await;
         },
+        Act::Linger(time) => {
+            for _ in 0..time.as_millis() / 100 {
+                send.write_chunk(ReplyFrame::Wait.encode_header().unwrap()).await?;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Ok(())
+        }
         Act::Flood => {
             let waits: Bytes = ReplyFrame::Wait.encode_header().unwrap().repeat(4096).into();
             loop {

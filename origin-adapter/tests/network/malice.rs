@@ -275,6 +275,19 @@ async fn half_a_body_and_waiting_for_ever_is_survived() {
     scene.survives(acts, gives(before, "timeout")).await;
 }
 
+/// Each group in time, and all of them together far too late: 16 KiB in a second and a half.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drip_is_passed_over() {
+    let scene = Scene::whole().await;
+    let drip = |act| match act {
+        Act::Frame(ReplyFrame::Leaf(_)) => vec![Act::Linger(Duration::from_millis(1500)), act],
+        _ => vec![act],
+    };
+    let acts = scene.acts().into_iter().flat_map(drip).collect();
+    let expected = Expected { within: Duration::from_secs(8), ..gives(2 * GROUP_SIZE, "timeout") };
+    scene.survives(acts, expected).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_ends_anywhere_is_no_forgery() {
     let scene = Scene::whole().await;

@@ -100,35 +100,36 @@ impl Fetch {
             return Some(served);
         }
         let hash = key.hash();
-        let running = self.0.fills.get(&hash).map(|fill| fill.clone());
-        if let Some(Some(Ok(served))) = running.map(|fill| fill.borrow().clone())
-            && served.entry.is_shareable()
-        {
-            return Some(Served { entry: served.entry, how: How::Collapsed });
+        if let Some(entry) = self.arriving(&hash).filter(|entry| entry.is_shareable()) {
+            return Some(Served { entry, how: How::Collapsed });
         }
-        let now = self.0.core.clock.now();
-        let entry = match self.0.core.store.get(&hash) {
-            Some(entry) => entry,
-            None => self.0.core.store.load(&hash, now).await?,
-        };
-        entry.usable_on_error(now).then_some(Served { entry, how: How::StaleIfError })
+        let entry = self.kept(&hash).await?;
+        entry.usable_on_error(self.0.core.clock.now()).then_some(Served { entry, how: How::StaleIfError })
     }
 
     /// Exactly this body, kept or arriving, however stale: for whoever has its beginning already. Asks nobody.
     pub async fn body(&self, key: &ResourceKey, generation: Generation) -> Option<Served> {
         let hash = key.hash();
         let is_it = |entry: &Arc<Entry>| entry.is_shareable() && entry.head.generation == generation;
-        let running = self.0.fills.get(&hash).map(|fill| fill.clone());
-        if let Some(Some(Ok(served))) = running.map(|fill| fill.borrow().clone())
-            && is_it(&served.entry)
-        {
-            return Some(Served { entry: served.entry, how: How::Collapsed });
+        if let Some(entry) = self.arriving(&hash).filter(is_it) {
+            return Some(Served { entry, how: How::Collapsed });
         }
-        let entry = match self.0.core.store.get(&hash) {
-            Some(entry) => entry,
-            None => self.0.core.store.load(&hash, self.0.core.clock.now()).await?,
-        };
-        is_it(&entry).then_some(Served { entry, how: How::Hit })
+        self.kept(&hash).await.filter(is_it).map(|entry| Served { entry, how: How::Hit })
+    }
+
+    /// What a fill under way has published.
+    fn arriving(&self, hash: &ResourceHash) -> Option<Arc<Entry>> {
+        let running = self.0.fills.get(hash)?.clone();
+        let published = running.borrow().clone();
+        Some(published?.ok()?.entry)
+    }
+
+    /// What is in memory or on disk, fresh or not.
+    async fn kept(&self, hash: &ResourceHash) -> Option<Arc<Entry>> {
+        match self.0.core.store.get(hash) {
+            Some(entry) => Some(entry),
+            None => self.0.core.store.load(hash, self.0.core.clock.now()).await,
+        }
     }
 
     /// Like [`Fetch::get`], but asks a source even when what is held is fresh.

@@ -1,7 +1,10 @@
 //! A relay or the adapter as a source. Invariant: every event that leaves here was verified: the head or record
 //! against the publisher's keys, each chunk against its signature, each group against the signed root.
 
-use super::{Links, Network, frames::ReplyReader};
+use super::{
+    Links, Network,
+    frames::{LEAST_RATE, ReplyReader},
+};
 use crate::{
     clock::Clock,
     mesh::Failure,
@@ -25,9 +28,6 @@ const SILENCE: Duration = Duration::from_secs(1);
 const RELAY_PATIENCE: Duration = Duration::from_secs(2);
 /// The adapter may be waiting for a slow origin.
 const ADAPTER_PATIENCE: Duration = Duration::from_secs(15);
-/// A relay that has the whole object sends at least this many bytes a second, after [`RELAY_PATIENCE`]: one that drips
-/// would keep a fill, and whoever waits for it, for hours.
-const LEAST_RATE: u64 = 32 * 1024;
 /// How far a record's own clock may disagree before its age is corrected: against replayed old records that claim to
 /// be new.
 const AGE_TOLERANCE_MS: u64 = 5_000;
@@ -288,7 +288,8 @@ impl TreeTransfer {
         Ok(Some((event, self)))
     }
 
-    /// Only relays are held to it: the adapter may be waiting for a slow origin.
+    /// A relay that has the whole object sends at the least rate, after its patience: one that drips would keep a fill,
+    /// and whoever waits for it, for hours. The adapter is not held to it: it may be waiting for a slow origin.
     fn keeps_pace(&self) -> Result<(), SourceError> {
         let due = self.reply.waited.saturating_sub(RELAY_PATIENCE).as_secs().saturating_mul(LEAST_RATE);
         if self.source.relay != self.source.network.adapter && self.at - self.from < due {

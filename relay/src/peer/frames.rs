@@ -10,7 +10,7 @@ use weir_protocol::wire::{ControlDecoder, ControlFrame, FrameDecoder, ReplyFrame
 const STUCK: Duration = Duration::from_secs(30);
 /// A peer that takes a kept body slower than this many bytes a second, after [`SLOW_GRACE`], is given up: as long as a
 /// reply runs it holds the body, whatever the memory tier has decided since.
-const LEAST_RATE: u64 = 32 * 1024;
+pub(super) const LEAST_RATE: u64 = 32 * 1024;
 const SLOW_GRACE: Duration = Duration::from_secs(10);
 /// Bytes taken from a stream at once.
 const READ: usize = 64 * 1024;
