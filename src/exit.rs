@@ -5,6 +5,8 @@ use std::{fmt, io, process::ExitCode};
 use weir_edge::{doors::DoorError, routes::SiteError, tls::TlsError};
 use weir_origin::{folder::FolderError, keys::PublisherKeysError};
 use weir_relay::{
+    access::KeepError,
+    meter::JournalError,
     node::{IdentityError, JoinError, PeerSideError},
     quic::BindError,
     source::UpstreamError,
@@ -19,6 +21,7 @@ pub(crate) struct Failure {
 }
 
 pub(crate) const RUNTIME: u8 = 1;
+pub(crate) const CHECK_FAILED: u8 = 3;
 pub(crate) const PORT_BUSY: u8 = 69;
 pub(crate) const DATA_DIRECTORY: u8 = 73;
 pub(crate) const PERMISSION: u8 = 77;
@@ -64,6 +67,7 @@ failure!(PublisherKeysError, |error| match error {
     PublisherKeysError::List(_) => RUNTIME,
 });
 failure!(IdentityError, |_error| DATA_DIRECTORY);
+failure!(JournalError, |_error| DATA_DIRECTORY);
 failure!(FolderError, |_error| CONFIGURATION);
 failure!(StoreError, |_error| DATA_DIRECTORY);
 failure!(DoorError, |error| match error {
@@ -76,9 +80,10 @@ failure!(TlsError, |error| match error {
     TlsError::Write { .. } => DATA_DIRECTORY,
     _ => CONFIGURATION,
 });
+failure!(KeepError, |_error| DATA_DIRECTORY);
 failure!(JoinError, |error| match error {
-    JoinError::Url(_) | JoinError::Changed(_) | JoinError::Document(..) => CONFIGURATION,
-    JoinError::Keep(..) => DATA_DIRECTORY,
+    JoinError::Url(_) | JoinError::Changed(_) | JoinError::Document(..) | JoinError::NotAllowed(..) => CONFIGURATION,
+    JoinError::Keep(..) | JoinError::State(_) => DATA_DIRECTORY,
     JoinError::Fetch(..) => RUNTIME,
 });
 

@@ -4,14 +4,21 @@
 mod cli;
 mod demo;
 mod edge;
+mod evidence;
 mod exit;
+mod ledger;
 mod load;
 mod logging;
 mod origin;
+mod private;
+mod reload;
 mod run;
 mod serving;
 mod settings;
+mod settle;
 mod signals;
+mod simulate;
+mod token;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,7 @@ use crate::{
     cli::{Cli, Command},
     demo, edge,
     exit::{Failure, RUNTIME, fail},
-    load, logging, origin,
+    ledger, load, logging, origin, settle, token,
 };
 use std::{process::ExitCode, time::Duration};
 
@@ -21,9 +21,13 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Demo(args) => demo::run(args).await,
+            Command::DemoRelay(args) => demo::faults::run(*args).await.map(|()| ExitCode::SUCCESS),
             Command::Edge(args) => edge::run(*args).await.map(|()| ExitCode::SUCCESS),
             Command::Origin(args) => origin::run(*args).await.map(|()| ExitCode::SUCCESS),
-            Command::Load(args) => load::run(args).await.map_err(Failure::from),
+            Command::Ledger(args) => ledger::run(args).await,
+            Command::Settle(args) => settle::run(args).await,
+            Command::Token(args) => token::run(args),
+            Command::Load(args) => load::run(args).await,
         }
     });
     // A read of standard input cannot be called off, so the runtime does not wait for it.

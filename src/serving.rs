@@ -3,6 +3,7 @@
 
 use crate::exit::{DATA_DIRECTORY, Failure};
 use std::{
+    io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,6 +17,7 @@ use weir_edge::{
 };
 use weir_protocol::{ids::RelayId, resource::ResourceKey};
 use weir_relay::{
+    access::Withheld,
     fetch::{Candidate, FetchConfig, Plan},
     source::Source,
     store::{DiskConfig, StoreConfig},
@@ -28,6 +30,30 @@ const NAME: usize = 6;
 pub(crate) fn prepare(data: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(data)
         .map_err(|error| Failure::new(DATA_DIRECTORY, format!("cannot use data directory {}: {error}", data.display())))
+}
+
+/// The token for orders at the private address, made once and kept in `data` where only its owner reads it.
+pub(crate) fn admin_token(data: &Path) -> Result<String, Failure> {
+    let path = data.join("admin.token");
+    let failed = |what: &str, error: std::io::Error| {
+        Failure::new(DATA_DIRECTORY, format!("cannot {what} the admin token {}: {error}", path.display()))
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("read", error)),
+    }
+    let token: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let written = tempfile::Builder::new().prefix(".admin.token").tempfile_in(data).and_then(|mut file| {
+        // A temporary file is its owner's alone, and stays so under its final name.
+        file.write_all(token.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(&path).map_err(|error| error.error)?;
+        std::fs::File::open(data)?.sync_all()
+    });
+    written.map_err(|error| failed("write", error))?;
+    Ok(token)
 }
 
 /// This cache's name in `Cache-Status` and `Via`: the last characters of its identity, which are its own.
@@ -72,12 +98,32 @@ pub(crate) fn fetch_config(memory: u64) -> FetchConfig {
     }
 }
 
+/// Says what is served to nobody.
+type Refusal = Box<dyn Fn(&ResourceKey) -> Option<Withheld> + Send + Sync>;
+
 /// The plan of a node that has one source: the adapter's origin, a pull-through cache's upstream.
-pub(crate) struct OneSource(pub(crate) Arc<dyn Source>);
+pub(crate) struct OneSource {
+    source: Arc<dyn Source>,
+    withheld: Refusal,
+}
+
+impl OneSource {
+    /// That source, and what is served to nobody.
+    pub(crate) fn new(
+        source: Arc<dyn Source>,
+        withheld: impl Fn(&ResourceKey) -> Option<Withheld> + Send + Sync + 'static,
+    ) -> Self {
+        Self { source, withheld: Box::new(withheld) }
+    }
+}
 
 impl Plan for OneSource {
     fn candidates(&self, _: &ResourceKey, _: u8) -> Vec<Candidate> {
-        vec![Candidate { source: self.0.clone(), label: "origin" }]
+        vec![Candidate { source: self.source.clone(), label: "origin" }]
+    }
+
+    fn withheld(&self, key: &ResourceKey) -> Option<Withheld> {
+        (self.withheld)(key)
     }
 }
 

@@ -69,6 +69,18 @@ fn address_of(printed: &str, title: &str) -> SocketAddr {
     rest.split(['/', ' ']).next().unwrap().parse().unwrap()
 }
 
+/// One request: status, and the body as bytes.
+fn ask(address: SocketAddr, head: &str, body: &str) -> (u16, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{head}\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let status = std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap();
+    (status, answer.split_off(end + 4))
+}
+
 fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
@@ -77,6 +89,40 @@ fn get(address: SocketAddr, path: &str) -> String {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     body.to_owned()
+}
+
+/// The control desk of a running demo.
+struct Desk {
+    page: SocketAddr,
+    token: String,
+}
+
+impl Desk {
+    fn of(demo: &Running) -> Self {
+        let token = demo.description["control"]["token"].as_str().unwrap().to_owned();
+        Self { page: address_of(&demo.printed, "Player"), token }
+    }
+
+    fn post(&self, extra: &str, command: &str) -> (u16, Value) {
+        let head = format!("POST /api/control HTTP/1.1\r\nContent-Type: application/json\r\n{extra}");
+        let (status, body) = ask(self.page, &head, command);
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// Has a command obeyed and returns how the relay is then.
+    fn command(&self, command: &str) -> Value {
+        let (status, said) = self.post(&format!("Weir-Control: {}", self.token), command);
+        assert_eq!(status, 200, "{command}: {said}");
+        said["condition"].clone()
+    }
+}
+
+/// The path of the nth segment of the film in its first rendition, as a relay's playlists name it.
+fn film_segment(relay: SocketAddr, nth: usize) -> String {
+    let uri = |playlist: &str, nth| playlist.lines().filter(|line| !line.starts_with('#')).nth(nth).unwrap().to_owned();
+    let media = format!("/film/{}", uri(&get(relay, "/film/master.m3u8"), 0));
+    let segment = uri(&get(relay, &media), nth);
+    format!("{}/{segment}", media.rsplit_once('/').unwrap().0)
 }
 
 /// Whether a process exists and is more than an entry that nobody has collected yet.
@@ -129,6 +175,99 @@ fn media_demo_ends_by_itself_and_everything_flowed() {
         assert!(told.contains(line), "{line}:\n{told}");
     }
     assert!(Path::new(&directory).join("relay-a").is_dir(), "what --data names is kept");
+    assert!(told.contains(" | receipts ") && number("receipts") > 0.0, "{told}");
+    relays_are_paid_for_what_they_delivered(Path::new(&directory), &summary);
+}
+
+/// Runs another subcommand; its exit code and what it printed.
+fn tool(arguments: &[&str]) -> (i32, String) {
+    let run = Command::new(env!("CARGO_BIN_EXE_weir")).args(arguments).output().unwrap();
+    let printed = [run.stdout, run.stderr].concat();
+    (run.status.code().unwrap(), String::from_utf8(printed).unwrap())
+}
+
+/// The ledger of a demo, settled: bytes of completed responses are to the byte what its viewers counted, and those of
+/// broken ones within a response's length each.
+fn relays_are_paid_for_what_they_delivered(home: &Path, summary: &Value) {
+    /// Longer than any segment of the clip: a door hands a response over before it knows that nobody takes it.
+    const LONGEST: u64 = 4 << 20;
+    let place = |name: &str| home.join(name).display().to_string();
+    let (adapter, policy, out) = (place("adapter"), place("policy.toml"), place("settlement"));
+    let deadline = Instant::now() + PATIENCE;
+    let (settled, printed) = loop {
+        let (code, printed) = tool(&["settle", "run", "--data", &adapter, "--policy", &policy, "--out", &out]);
+        assert_eq!(code, 0, "{printed}");
+        let text = fs::read_to_string(Path::new(&out).join("settlement.json")).unwrap();
+        let settled: Value = serde_json::from_str(&text).unwrap();
+        if settled["open_epochs"].as_array().unwrap().is_empty() {
+            break (settled, printed);
+        }
+        assert!(Instant::now() < deadline, "epochs stay open: {settled}");
+        // Time must pass until the last epoch closes; nothing tells of it.
+        std::thread::sleep(Duration::from_millis(250));
+    };
+    for name in ["a", "b", "c"] {
+        let secret = fs::read(home.join(format!("relay-{name}/identity.key"))).unwrap();
+        let relay = weir_protocol::EvidenceKey::from_bytes(&secret.try_into().unwrap()).relay_id().to_string();
+        let lines = settled["lines"].as_array().unwrap().iter();
+        let lines = lines.filter(|line| line["relay"] == relay && line["kind"] == "viewer");
+        let (mut claimed, mut accepted) = (0, 0);
+        for line in lines {
+            claimed += line["claimed"].as_u64().unwrap();
+            accepted += line["accepted"].as_u64().unwrap();
+        }
+        let of = |field: &str| summary["delivered"][name][field].as_u64().unwrap();
+        let (bytes, cut) = (of("bytes"), of("cut"));
+        assert!(bytes > 0 && accepted == claimed, "{name}: {settled}");
+        assert!(claimed >= bytes && claimed <= bytes + cut * LONGEST, "{name}: {claimed} for {bytes}, {cut} cut");
+        let filled = settled["lines"].as_array().unwrap().iter().filter(|line| line["kind"] == "peer").count();
+        assert!(filled > 0, "relays that filled relays: {settled}");
+    }
+    let arguments = printed.lines().find(|line| line.contains("weir settle verify DIR")).unwrap();
+    let publisher = arguments.split("--publisher ").nth(1).unwrap().split(' ').next().unwrap();
+    let key = arguments.split("--log-key '").nth(1).unwrap().split('\'').next().unwrap();
+    let copy = place("copy");
+    copy_folder(Path::new(&out), Path::new(&copy));
+    let verify = || tool(&["settle", "verify", &copy, "--publisher", publisher, "--log-key", key]);
+    let (code, said) = verify();
+    assert_eq!(code, 0, "{said}");
+    // The settlement, and the bundle of entries in its first state and in its last one.
+    let (full, partial) = ("tile/entries/000", Path::new(&copy).join("tile/entries/000.p"));
+    let states = if partial.is_dir() { inside(&partial) } else { vec![Path::new(&copy).join(full)] };
+    let (first, last) = (states.first().unwrap().clone(), states.last().unwrap().clone());
+    for target in [Path::new(&copy).join("settlement.json"), first, last] {
+        let kept = fs::read(&target).unwrap();
+        let mut changed = kept.clone();
+        let middle = changed.len() / 2;
+        changed[middle] ^= 1;
+        fs::write(&target, changed).unwrap();
+        let (code, said) = verify();
+        assert_eq!(code, 3, "{}: {said}", target.display());
+        let name = if target.ends_with("settlement.json") { "settlement.json" } else { full };
+        assert!(said.contains(name), "the place is named: {said}");
+        fs::write(&target, kept).unwrap();
+    }
+    assert_eq!(verify().0, 0);
+}
+
+/// The states of a tile that is not full, narrowest first: each is named by its width.
+fn inside(path: &Path) -> Vec<std::path::PathBuf> {
+    let mut inside: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+    inside.sort_by_key(|path| path.file_name().unwrap().to_str().unwrap().parse::<u32>().unwrap());
+    inside
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -144,6 +283,76 @@ fn media_children_of_a_killed_demo_end() {
 }
 
 #[test]
+fn media_demo_relays_do_wrong_on_order_and_only_on_order() {
+    let demo = Running::start(&["--free-ports"]);
+    let desk = Desk::of(&demo);
+    let relay =
+        |n: usize| -> SocketAddr { demo.description["relays"][n]["http"].as_str().unwrap()[7..].parse().unwrap() };
+    let fetch = |n: usize, path: &str| ask(relay(n), &format!("GET {path} HTTP/1.1"), "");
+    let path = film_segment(relay(0), 0);
+    let (status, right) = fetch(0, &path);
+    assert!(status == 200 && right.len() > 10_000, "{status} {}", right.len());
+
+    // Another site's page, and whoever does not know the token.
+    let token = format!("Weir-Control: {}", desk.token);
+    let corrupt = r#"{"relay":"a","do":"corrupt"}"#;
+    for extra in [
+        "X: y".to_owned(),
+        format!("{token}\r\nOrigin: http://evil.example"),
+        format!("{token}\r\nSec-Fetch-Site: cross-site"),
+    ] {
+        assert_eq!(desk.post(&extra, corrupt).0, 403, "{extra}");
+    }
+    let (status, _) = ask(desk.page, "GET /api/demo HTTP/1.1\r\nSec-Fetch-Site: cross-site", "");
+    assert_eq!(status, 403, "the token is for the demo's own pages");
+    assert_eq!(fetch(0, &path).1, right, "no command was obeyed");
+    assert_eq!(desk.post(&token, r#"{"relay":"d","do":"kill"}"#).0, 404);
+
+    assert_eq!(desk.command(corrupt)["corrupt"], true);
+    let (status, forged) = fetch(0, &path);
+    let wrong = forged.iter().zip(&right).filter(|(one, other)| one != other).count();
+    assert!(status == 200 && forged.len() == right.len() && wrong >= 1, "{status} {wrong}");
+    assert_eq!(fetch(1, &path).1, right, "what is at other relays, also those that have it from this one");
+
+    desk.command(r#"{"relay":"a","do":"heal"}"#);
+    desk.command(r#"{"relay":"a","do":"slow","bytes_per_second":20000}"#);
+    let begun = Instant::now();
+    assert_eq!(fetch(0, &path).1, right);
+    let least = (right.len() as f64 / 20_000.0 - 0.2).min(30.0);
+    assert!(begun.elapsed().as_secs_f64() >= least, "{} bytes took {:?}", right.len(), begun.elapsed());
+    assert_eq!(desk.command(r#"{"relay":"a","do":"heal"}"#)["slow"], Value::Null);
+
+    // One that stands still takes no order but to go on.
+    assert_eq!(desk.command(r#"{"relay":"b","do":"pause"}"#)["state"], "paused");
+    assert_eq!(desk.post(&token, r#"{"relay":"b","do":"slow"}"#).0, 409);
+    assert_eq!(desk.command(r#"{"relay":"b","do":"resume"}"#)["state"], "running");
+    assert_eq!(fetch(1, &path).1, right);
+
+    // Cut off from the others, a relay serves what it holds and nothing else.
+    fetch(2, &path);
+    desk.command(r#"{"relay":"c","do":"partition"}"#);
+    let new = film_segment(relay(1), 3);
+    assert_eq!((fetch(2, &path).1, fetch(2, &new).0), (right.clone(), 404));
+    desk.command(r#"{"relay":"c","do":"heal"}"#);
+    let begun = Instant::now();
+    while fetch(2, &new).0 != 200 {
+        assert!(begun.elapsed() < 2 * PATIENCE, "not back in its network");
+    }
+
+    let before = demo.children();
+    let killed = desk.command(r#"{"relay":"b","do":"kill"}"#);
+    assert!(killed["state"] == "killed" && killed["pid"].is_null(), "{killed}");
+    assert!(TcpStream::connect(relay(1)).is_err());
+    assert_eq!(desk.post(&token, r#"{"relay":"b","do":"kill"}"#).0, 409);
+    let back = desk.command(r#"{"relay":"b","do":"restart"}"#);
+    assert_eq!(back["state"], "running");
+    assert_eq!(fetch(1, &path).1, right);
+    let told: Value = serde_json::from_str(&get(desk.page, "/api/demo")).unwrap();
+    assert_eq!(told["relays"][1]["pid"], back["pid"]);
+    assert!(!before.contains(&i32::try_from(back["pid"].as_i64().unwrap()).unwrap()));
+}
+
+#[test]
 fn media_demo_drains_at_a_signal_and_leaves_nothing() {
     let mut demo = Running::start(&["--free-ports", "--h3"]);
     let children = demo.children();
@@ -152,11 +361,16 @@ fn media_demo_drains_at_a_signal_and_leaves_nothing() {
     let spki = demo.description["spki_sha256"].as_str().unwrap();
     assert!(demo.printed.contains(&format!("--ignore-certificate-errors-spki-list={spki}")), "{}", demo.printed);
     assert_eq!(demo.description["h3"], true);
+    let mut status = String::new();
+    while !status.contains("viewers 0 | hit –") {
+        status.clear();
+        assert!(demo.lines.read_line(&mut status).unwrap() > 0, "no status line");
+    }
     demo.signal(rustix::process::Signal::TERM);
     let mut rest = String::new();
     demo.lines.read_to_string(&mut rest).unwrap();
     assert!(demo.process.wait().unwrap().success(), "{rest}");
-    assert!(rest.contains("viewers 0 | hit –") && rest.contains("Draining."), "{rest}");
+    assert!(rest.contains("Draining."), "{rest}");
     assert!(all_gone(&children) && !Path::new(&home).exists());
 }
 

@@ -6,3 +6,4 @@ pub mod metrics;
 pub mod negotiate;
 pub mod routes;
 pub mod tls;
+pub mod tokens;

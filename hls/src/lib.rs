@@ -9,16 +9,27 @@
 //! - [`read`], [`Playlist`], [`Media`], [`Multivariant`]: what a playlist says.
 //! - [`Position`]: how far a live playlist has come, so that it never goes backwards.
 //! - [`UriRole`], [`rewrite`]: every URI in a playlist, and how to exchange some of them.
+//! - [`cmcd`]: what a player says of itself.
+//! - [`steering`]: steering lists, and playlists that tell of a steering server.
+//! - [`Directives`], [`reload`](reload()), [`delta`](delta()): what low-latency players ask of a playlist, and its answer.
+//! - [`mod@write`]: the tags of low-latency playlists as text.
 //! - [`resolve`]: what a reference in a playlist points at.
 
 mod attribute;
+pub mod cmcd;
+mod delta;
+mod directives;
 mod line;
 mod media_type;
 mod playlist;
 mod resolve;
 mod rewrite;
+pub mod steering;
 mod uri;
+pub mod write;
 
+pub use delta::delta;
+pub use directives::{DirectiveError, Directives, Reload, Skip, reload};
 pub use media_type::{ResourceKind, media_type};
 pub use playlist::{
     Bounds, ByteRange, Limit, MAX_BYTES, MAX_LINE_BYTES, MAX_LINES, MAX_SECONDS, MapRef, Media, Multivariant, Part,

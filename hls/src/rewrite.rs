@@ -29,7 +29,7 @@ pub fn rewrite(text: &[u8], mut f: impl FnMut(UriRole, &str) -> Option<String>) 
 }
 
 /// Writes `uri` so that a reader finds exactly it again.
-fn push_encoded(out: &mut Vec<u8>, uri: &str, form: Form) {
+pub(crate) fn push_encoded(out: &mut Vec<u8>, uri: &str, form: Form) {
     let is_blank = |c| matches!(c, ' ' | '\t');
     let first = uri.len() - uri.trim_start_matches(is_blank).len();
     let end = uri.trim_end_matches(is_blank).len();

@@ -4,7 +4,10 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use weir_hls::{Bounds, Playlist, UriRole, read, resolve, rewrite};
+use weir_hls::{
+    Bounds, Directives, Playlist, UriRole, delta, read, reload, resolve, rewrite,
+    steering::{Injection, NotInjected, inject},
+};
 
 const PLAYLISTS: &[&str] = &[
     include_str!("playlists/byte_ranges.m3u8"),
@@ -215,6 +218,37 @@ proptest! {
         prop_assert_eq!(rewrite(&once, add), once.clone());
     }
 
+    /// Whatever can be injected holds the original: every line is there, in order, with at most attributes behind it, and
+    /// the result reads as the original did. It is never injected twice.
+    #[test]
+    fn an_injected_playlist_holds_the_original(text in any_text()) {
+        let injection =
+            Injection { server_uri: "/s?x", first: "A", second: "B", path: "/a/m.m3u8", base: "https://cdn.example" };
+        if let Ok(after) = inject(&text, &injection) {
+            let mut rest = after.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+            for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+                prop_assert!(rest.any(|found| found.starts_with(line)), "{}", String::from_utf8_lossy(line));
+            }
+            prop_assert_eq!(inject(&after, &injection), Err(NotInjected::Steered));
+            match (read(&text, &Bounds::default()), read(&after, &Bounds::default())) {
+                (Ok(Playlist::Multivariant(one)), Ok(Playlist::Multivariant(both))) => {
+                    prop_assert_eq!(both.variants.len(), 2 * one.variants.len());
+                    prop_assert_eq!(both.renditions.len(), 2 * one.renditions.len());
+                    let pathways = both.variants.iter().map(|variant| variant.pathway.as_deref());
+                    let expected = std::iter::repeat_n(Some("A"), one.variants.len())
+                        .chain(std::iter::repeat_n(Some("B"), one.variants.len()));
+                    prop_assert!(pathways.eq(expected));
+                    for (first, second) in both.variants.iter().zip(&both.variants[one.variants.len()..]) {
+                        prop_assert!(first.stable_id.is_some() && first.stable_id == second.stable_id);
+                        prop_assert!(second.uri.contains("://") || second.uri.starts_with("//") || second.uri.starts_with("data:"));
+                    }
+                }
+                (Err(_), Err(_)) => {}
+                (before, after) => prop_assert!(false, "{before:?} became {after:?}"),
+            }
+        }
+    }
+
     /// The reader lists what the rewriter offers.
     #[test]
     fn reader_and_rewriter_see_the_same(text in any_text()) {
@@ -253,4 +287,69 @@ fn the_fixtures_themselves_are_read() {
     for text in PLAYLISTS {
         check(&read(text.as_bytes(), &Bounds::default()).unwrap()).unwrap();
     }
+}
+
+proptest! {
+    /// A delta update has only lines of the whole, and reads as its end.
+    #[test]
+    fn deltas_stand_for_the_whole(segments in vec(segment(), 1..40), parts in 0_usize..4, until in 1_u32..20) {
+        let mut text = format!(
+            "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:2\n#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL={until}\n#EXT-X-MEDIA-SEQUENCE:3\n"
+        );
+        for (number, lines) in segments.iter().enumerate() {
+            text.push_str(&lines.replace('N', &number.to_string()));
+        }
+        for part in 0..parts {
+            text.push_str(&format!("#EXT-X-PART:DURATION=0.5,URI=\"t{part}\"\n"));
+        }
+        let Ok(Playlist::Media(whole)) = read(text.as_bytes(), &Bounds::default()) else { return Ok(()) };
+        let Some(made) = delta(text.as_bytes(), &whole) else { return Ok(()) };
+        let made = String::from_utf8(made).unwrap();
+        let Ok(Playlist::Media(short)) = read(made.as_bytes(), &Bounds::default()) else {
+            return Err(TestCaseError::fail(format!("{made}\n---\n{text}")));
+        };
+        prop_assert_eq!(short.position(), whole.position());
+        let skipped = usize::try_from(short.skipped_segments).unwrap();
+        prop_assert!(skipped > 0);
+        prop_assert_eq!(&short.segments[..], &whole.segments[skipped..]);
+        prop_assert!(short.duration() >= std::time::Duration::from_secs(until.into()));
+        prop_assert!(made.lines().all(|line| line.starts_with("#EXT-X-SKIP:") || text.lines().any(|other| other == line)));
+        let dates = |text: &str| text.matches("#EXT-X-DATERANGE").count();
+        prop_assert_eq!(dates(&made), dates(&text));
+        // And it is none to make another of.
+        prop_assert_eq!(delta(made.as_bytes(), &short), None);
+    }
+
+    /// Directives in any query are read without a panic, and what a playlist answers to them is decided.
+    #[test]
+    fn directives_of_any_query(query in "(_HLS_(msn|part|skip)=?[0-9]{0,21}&?|[^#]{0,8}){0,4}", text in mutated()) {
+        if let (Ok(Some(directives)), Ok(Playlist::Media(media))) =
+            (Directives::of(&query), read(&text, &Bounds::default()))
+        {
+            let _ = reload(&media, &directives);
+            prop_assert_eq!(Directives::of(&directives.query()), Ok(Some(directives)));
+        }
+    }
+}
+
+/// The lines of one segment; N stands for its number.
+fn segment() -> impl Strategy<Value = String> {
+    let line = select(vec![
+        "",
+        "",
+        "",
+        "#EXT-X-DISCONTINUITY\n",
+        "#EXT-X-MAP:URI=\"mN\"\n",
+        "#EXT-X-KEY:METHOD=AES-128,URI=\"kN\"\n",
+        "#EXT-X-KEY:METHOD=NONE\n",
+        "#EXT-X-DATERANGE:ID=\"dN\",START-DATE=\"2026-01-01T00:00:00Z\"\n",
+        "#EXT-X-GAP\n",
+        "#EXT-OWN:N\n",
+        "# a note\n",
+        "#EXT-X-PART:DURATION=1,URI=\"pN\"\n",
+        "#EXT-X-PART:DURATION=1,URI=\"all\",BYTERANGE=\"5@N\"\n",
+    ]);
+    let range = select(vec!["", "#EXT-X-BYTERANGE:10\n", "#EXT-X-BYTERANGE:10@N\n"]);
+    (vec(line, 0..3), range, select(vec!["1", "2", "1.5"]), select(vec!["sN", "all"]))
+        .prop_map(|(lines, range, duration, uri)| format!("{}{range}#EXTINF:{duration},\n{uri}\n", lines.concat()))
 }

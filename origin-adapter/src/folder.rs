@@ -62,6 +62,10 @@ impl Folder {
     }
 
     async fn get(&self, request: &RawRequest) -> Result<RawResponse, SourceError> {
+        if request.asked.is_passed() {
+            let allow = HeaderMap::from_iter([(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"))]);
+            return Ok(empty(StatusCode::METHOD_NOT_ALLOWED, allow));
+        }
         let Some((path, metadata)) = self.find(&request.path_and_query).await else {
             return Ok(empty(StatusCode::NOT_FOUND, HeaderMap::new()));
         };
@@ -128,7 +132,7 @@ mod tests {
 
     async fn get(folder: &Folder, path: &str, etag: Option<String>) -> (StatusCode, Vec<u8>, HeaderMap) {
         let validators = etag.map(|etag| Validators { etag: Some(etag), last_modified: None });
-        let request = RawRequest { path_and_query: path.into(), validators };
+        let request = RawRequest { path_and_query: path.into(), validators, ..RawRequest::default() };
         let response = folder.fetch(&request).await.unwrap();
         let pieces: Vec<_> = response.body.map(|piece| piece.unwrap()).collect().await;
         (response.status, pieces.concat(), response.headers)

@@ -8,13 +8,22 @@ use weir_relay::http::{Answer, Body, Handler, Request, Response};
 /// The adapter's handler; what is not its own goes to `content`.
 pub struct AdapterHandler {
     document: Mutex<Arc<[u8]>>,
+    /// Further pages, by the beginning of their paths.
+    pages: Vec<(&'static str, Arc<dyn Handler>)>,
     content: Arc<dyn Handler>,
 }
 
 impl AdapterHandler {
     /// Serves `document`, and everything else from `content`.
     pub fn new(document: &WellKnown, content: Arc<dyn Handler>) -> Result<Self, WellKnownError> {
-        Ok(Self { document: Mutex::new(document.to_json()?.into()), content })
+        Ok(Self { document: Mutex::new(document.to_json()?.into()), pages: Vec::new(), content })
+    }
+
+    /// Paths that begin so are answered by `handler`.
+    #[must_use]
+    pub fn with_pages(mut self, beginning: &'static str, handler: Arc<dyn Handler>) -> Self {
+        self.pages.push((beginning, handler));
+        self
     }
 
     /// The document has changed: new keys or addresses.
@@ -28,7 +37,9 @@ impl AdapterHandler {
 impl Handler for AdapterHandler {
     fn call(&self, request: Request) -> Answer {
         if request.uri.path() != WELL_KNOWN_PATH {
-            return self.content.call(request);
+            let path = request.uri.path();
+            let found = self.pages.iter().find(|(beginning, _)| path.starts_with(beginning));
+            return found.map_or(&self.content, |(_, pages)| pages).call(request);
         }
         if request.method != Method::GET && request.method != Method::HEAD {
             return Answer::Ready(

@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 use weir_protocol::{
     ids::PublisherId,
@@ -82,12 +82,26 @@ impl PublisherKeys {
         self.signer.clone()
     }
 
+    /// A copy of the signing key in use, for a ledger's promises and statements.
+    pub fn signing(&self) -> SigningKey {
+        SigningKey::from_bytes(self.signer.key().secret_bytes())
+    }
+
     /// A fresh key list, issued at `now`.
     pub fn list(&self, now: UnixMillis) -> Result<Vec<u8>, PublisherKeysError> {
         let expires = now.plus_ms(LIST_LIFE_MS);
         let entry = KeyEntry::new(self.signer.key(), SINCE_EVER, expires);
         let list = SigningKeyList { publisher: self.publisher(), issued: now, expires, keys: vec![entry] };
         Ok(list.sign(&self.root)?)
+    }
+
+    /// A fresh key list, and the ring that verifies by it in place of the former one: a ring is good no longer than its
+    /// list.
+    pub fn renew(&self, ring: &RwLock<KeyRing>, now: UnixMillis) -> Result<Vec<u8>, PublisherKeysError> {
+        let list = self.list(now)?;
+        let renewed = KeyRing::verify(self.publisher(), &list, now)?;
+        *ring.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        Ok(list)
     }
 
     /// The ring that verifies what the signing key signs.
@@ -142,6 +156,20 @@ mod tests {
         // A restart: the same files, a list issued now.
         let keys = PublisherKeys::load_or_create(data.path()).unwrap();
         record.to_wire().verify(&keys.ring(NOW).unwrap(), &key, NOW).unwrap();
+    }
+
+    #[test]
+    fn a_ring_outlives_its_first_list_by_being_renewed() {
+        let data = tempfile::tempdir().unwrap();
+        let keys = PublisherKeys::load_or_create(data.path()).unwrap();
+        let (key, record) = record(&keys, NOW);
+        let ring = RwLock::new(keys.ring(NOW).unwrap());
+        let verifies = |now: UnixMillis| record.to_wire().verify(&ring.read().unwrap(), &key, now).is_ok();
+        let late = NOW.plus_ms(5 * WEEK_MS);
+        assert!(verifies(NOW.plus_ms(4 * WEEK_MS)) && !verifies(late), "a list is good for thirty days");
+        let list = keys.renew(&ring, NOW.plus_ms(3 * WEEK_MS)).unwrap();
+        assert!(verifies(late));
+        assert_eq!(ring.read().unwrap().encoded(), list);
     }
 
     #[test]

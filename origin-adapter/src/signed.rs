@@ -12,17 +12,20 @@ use std::sync::{
 use tokio::time::{Instant, timeout_at};
 use weir_protocol::{
     freshness::Freshness,
-    growing::{CHUNK_CLOSES_AFTER, FIRST_CHUNK, HeadBody, MAX_CHUNK, SignedChunk, SignedHead},
+    growing::{
+        CHUNK_CLOSES_AFTER, FIRST_CHUNK, HeadBody, InterimBody, MAX_CHUNK, SignedChunk, SignedHead, SignedInterim,
+    },
     ids::{Generation, ResourceHash},
     record::{HeaderBlock, RecordBody, SignedRecord},
     resource::ResourceKey,
 };
 use weir_relay::{
     clock::Clock,
+    freshness::Rules,
     object::{Head, Tree, TreeBuilder, VerifiedChunk, next_generation, verified_leaves},
     source::{
-        Event, FillRequest, Incoming, Opened, RawBody, RawSource, Received, ReceivedBody, Receiver, ResponseParts,
-        Source, SourceError,
+        Event, FillRequest, Incoming, Interim, InterimListener, Opened, RawBody, RawSource, Received, ReceivedBody,
+        Receiver, ResponseParts, Source, SourceError,
     },
 };
 
@@ -47,15 +50,38 @@ impl<S: RawSource> Signed<S> {
             // The origin may answer with another body now; only a new generation is safe.
             return Err(SourceError::GenerationGone);
         }
+        let signing = request.asked.interim.clone().map(|listener| self.signing(request, listener));
+        let request = &signing.unwrap_or_else(|| request.clone());
         match self.receiver.receive(request).await? {
             Received::NotModified(parts) => self.renew(request, parts),
-            Received::Response(parts, ReceivedBody::Whole(text)) => {
-                self.whole(&request.key, parts, &text, self.generation(request))
-            }
+            Received::Response(parts, ReceivedBody::Whole(text)) => self.whole(parts, &text, self.generation(request)),
             Received::Response(parts, ReceivedBody::Stream(body)) => {
-                self.growing(&request.key, parts, body, self.generation(request))
+                self.growing(parts, body, self.generation(request))
             }
         }
+    }
+
+    /// The request with a listener that hears what the origin says beforehand under the publisher's signature.
+    fn signing(&self, request: &FillRequest, listener: InterimListener) -> FillRequest {
+        let resource = request.key.clone().with_variant(None).hash();
+        let (signer, clock) = (self.signer.clone(), self.receiver.clock().clone());
+        let heard = move |said: Interim| {
+            let fields = said.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+            let Ok(headers) = HeaderBlock::new(fields) else { return };
+            let body = InterimBody { resource, status: said.status.as_u16(), at: clock.now(), headers };
+            match SignedInterim::sign(body, signer.key()) {
+                Ok(signed) => listener(Interim { signed: Some(signed.to_wire()), ..said }),
+                Err(error) => tracing::debug!(%error, "an interim response is not passed on"),
+            }
+        };
+        FillRequest { asked: Arc::new(request.asked.told_to(Arc::new(heard))), ..request.clone() }
+    }
+
+    /// Judges by these rules.
+    #[must_use]
+    pub fn judging_by(mut self, rules: Rules) -> Self {
+        self.receiver = self.receiver.judging_by(rules);
+        self
     }
 
     /// A name for a new body: later than the one that is held, and given only once.
@@ -85,18 +111,12 @@ impl<S: RawSource> Signed<S> {
         Ok(Opened::NotModified { head: Box::new(Head::of_record(Arc::new(record))), age_ms: parts.age_ms })
     }
 
-    fn whole(
-        &self,
-        key: &ResourceKey,
-        parts: ResponseParts,
-        bytes: &Bytes,
-        generation: Generation,
-    ) -> Result<Opened, SourceError> {
+    fn whole(&self, parts: ResponseParts, bytes: &Bytes, generation: Generation) -> Result<Opened, SourceError> {
         let mut builder = TreeBuilder::default();
         builder.update(bytes);
         let tree = builder.finish();
         let sha256 = Sha256::digest(bytes).into();
-        let about = About::new(key, &parts, generation)?;
+        let about = About::new(&parts, generation)?;
         let record = self.sign(about.record(&tree, sha256), about.block.clone())?;
         let leaves = verified_leaves(&tree, bytes).map_err(|error| SourceError::Corrupt(error.to_string()))?;
         Ok(Opened::Response(Box::new(Incoming {
@@ -107,21 +127,15 @@ impl<S: RawSource> Signed<S> {
         })))
     }
 
-    fn growing(
-        &self,
-        key: &ResourceKey,
-        parts: ResponseParts,
-        body: RawBody,
-        generation: Generation,
-    ) -> Result<Opened, SourceError> {
-        let about = About::new(key, &parts, generation)?;
+    fn growing(&self, parts: ResponseParts, body: RawBody, generation: Generation) -> Result<Opened, SourceError> {
+        let about = About::new(&parts, generation)?;
         let head = SignedHead::sign(about.head(), about.block.clone(), self.signer.key())
             .map_err(|error| SourceError::BadResponse(format!("the origin's response cannot be signed: {error}")))?;
         let state = Growth {
             body,
             signer: self.signer.clone(),
             clock: self.receiver.clock().clone(),
-            resource: key.hash(),
+            resource: about.key.hash(),
             about,
             pending: BytesMut::new(),
             closes: None,
@@ -152,7 +166,10 @@ impl<S: RawSource> Source for Signed<S> {
 }
 
 fn header_block(parts: &ResponseParts) -> Result<HeaderBlock, SourceError> {
-    let fields = parts.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    // What is signed is for everybody.
+    let shared = |name: &http::HeaderName| !parts.withheld.contains(name);
+    let fields = parts.headers.iter().filter(|(name, _)| shared(name));
+    let fields = fields.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     HeaderBlock::new(fields).map_err(|error| SourceError::BadResponse(format!("the origin's headers: {error}")))
 }
 
@@ -178,9 +195,9 @@ struct About {
 const BY_SIGNING: [u8; 32] = [0; 32];
 
 impl About {
-    fn new(key: &ResourceKey, parts: &ResponseParts, generation: Generation) -> Result<Self, SourceError> {
+    fn new(parts: &ResponseParts, generation: Generation) -> Result<Self, SourceError> {
         Ok(Self {
-            key: key.clone(),
+            key: parts.key.clone(),
             status: parts.status.as_u16(),
             content_type: text(parts, http::header::CONTENT_TYPE),
             content_encoding: text(parts, http::header::CONTENT_ENCODING),
@@ -223,8 +240,13 @@ impl About {
     }
 }
 
-/// A body that grows chunk by signed chunk. A chunk closes at [`MAX_CHUNK`] bytes (the first at [`FIRST_CHUNK`]), at
-/// the body's end, or [`CHUNK_CLOSES_AFTER`] its first byte.
+/// Most bytes of a body's first chunk. A relay passes on nothing of a chunk before it has all of it: this one fits, with
+/// the head, into the few packets that every congestion window and pacer lets go at once.
+const OPENING: usize = 2 * 1024;
+
+/// A body that grows chunk by signed chunk. A chunk closes when it is as long as all before it (at least
+/// [`FIRST_CHUNK`], at most [`MAX_CHUNK`] bytes), at the body's end, or [`CHUNK_CLOSES_AFTER`] its first byte. The first
+/// one is [`OPENING`] bytes at most and waits for nothing.
 struct Growth {
     body: RawBody,
     signer: Arc<Signer>,
@@ -254,8 +276,10 @@ impl Growth {
 
     /// The bytes of the next chunk, `None` behind the last one.
     async fn payload(&mut self) -> Result<Option<Bytes>, SourceError> {
-        let most = if self.offset == 0 { FIRST_CHUNK } else { MAX_CHUNK };
-        while self.pending.len() < most && !self.ended {
+        let opening = self.offset == 0;
+        let so_far = usize::try_from(self.offset).unwrap_or(usize::MAX);
+        let most = if opening { OPENING } else { so_far.clamp(FIRST_CHUNK, MAX_CHUNK) };
+        while self.pending.len() < most && (!opening || self.pending.is_empty()) && !self.ended {
             let next = match self.closes {
                 None => self.body.next().await,
                 Some(closes) => match timeout_at(closes, self.body.next()).await {
@@ -306,7 +330,7 @@ impl Growth {
 mod tests {
     use super::*;
     use http::{HeaderMap, StatusCode};
-    use weir_protocol::{ids::PublisherId, keys::SigningKey};
+    use weir_protocol::{ids::PublisherId, keys::SigningKey, wire::Class};
     use weir_relay::source::{RawRequest, RawResponse};
 
     struct Same;
@@ -325,7 +349,17 @@ mod tests {
         let signer = Arc::new(Signer::new(SigningKey::from_bytes(&[7; 32])));
         let source = Signed::new(Same, signer, clock, 1 << 20);
         let key = ResourceKey::parse(PublisherId::from_bytes([1; 32]), "/a.ts").unwrap();
-        let request = FillRequest { key, have: None, resume: None, hops: 0 };
+        let request = FillRequest {
+            key,
+            have: None,
+            resume: None,
+            hops: 0,
+            class: Class::Vod,
+            asked: Arc::default(),
+            beginning: None,
+            behind: None,
+            insists: false,
+        };
         let mut given = Vec::new();
         for _ in 0..3 {
             let Opened::Response(incoming) = source.open(&request).await.unwrap() else { panic!("a response") };

@@ -76,10 +76,19 @@ impl<'b> UnverifiedSign1<'b> {
 
     /// Checks the signature (strictly: no small-order keys, no second encodings) and hands out the payload.
     pub(crate) fn verify(&self, key: &VerifyingKey, context: &str) -> Result<&'b [u8], CoseError> {
-        let message = sig_structure(self.protected, context, self.payload);
-        key.verify_strict(&message, &Signature::from_bytes(&self.signature))
+        key.verify_strict(&self.signed_bytes(context), &self.signature())
             .map_err(|_| CoseError::BadSignature(self.kid))?;
         Ok(self.payload)
+    }
+
+    /// What the signature is over.
+    pub(crate) fn signed_bytes(&self, context: &str) -> Vec<u8> {
+        sig_structure(self.protected, context, self.payload)
+    }
+
+    /// The signature, not yet checked.
+    pub(crate) fn signature(&self) -> Signature {
+        Signature::from_bytes(&self.signature)
     }
 }
 

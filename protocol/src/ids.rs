@@ -16,6 +16,9 @@ use sha2::{Digest as _, Sha256};
 
 /// Prefix of a publisher id's text form.
 const PUBLISHER_PREFIX: &str = "pub-";
+/// What stands before the key in the PeerId of an Ed25519 key: identity multihash of 36 bytes, then the protobuf of a
+/// public key (libp2p peer-ids specification).
+const ED25519_PEER_ID: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 /// Characters of a short form.
 const SHORT: usize = 6;
 /// BLAKE3 key-derivation context of namespaces that nobody signs for.
@@ -36,6 +39,12 @@ pub enum IdError {
     /// Not 64 lowercase hexadecimal digits.
     #[error("a resource hash is 64 lowercase hexadecimal digits")]
     Resource,
+    /// Not 64 lowercase hexadecimal digits.
+    #[error("a token hash is 64 lowercase hexadecimal digits")]
+    Token,
+    /// Not 64 lowercase hexadecimal digits.
+    #[error("a policy hash is 64 lowercase hexadecimal digits")]
+    Policy,
     /// The publisher id is no Ed25519 public key: nothing can be signed in its name.
     #[error("this publisher id is no Ed25519 public key")]
     NotAKey,
@@ -120,6 +129,20 @@ impl RelayId {
     #[must_use]
     pub const fn peer_id(&self) -> &PeerId {
         &self.0
+    }
+
+    /// The 32 bytes of the Ed25519 public key that the PeerId embeds; `None` for a key of another kind, which signs
+    /// nothing in this protocol.
+    #[must_use]
+    pub fn public_bytes(&self) -> Option<[u8; 32]> {
+        self.0.to_bytes().strip_prefix(&ED25519_PEER_ID)?.try_into().ok()
+    }
+
+    /// The id of an Ed25519 public key; `None` if the bytes are no point of the curve.
+    #[must_use]
+    pub fn from_public_bytes(public: &[u8; 32]) -> Option<Self> {
+        let key = libp2p_identity::ed25519::PublicKey::try_from_bytes(public).ok()?;
+        Some(Self::from_public_key(&key.into()))
     }
 
     /// A form for logs: the last six characters, since the first ones are the same for every relay.
@@ -222,6 +245,42 @@ impl ResourceHash {
     }
 }
 
+/// A session token: SHA-256 of its compact form. Claims and receipts name a token by it, so that they carry no token.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl TokenHash {
+    /// The hash of a compact token.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// A settlement policy: SHA-256 of its file, byte by byte.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyHash(pub [u8; 32]);
+
+impl PolicyHash {
+    /// The hash of a policy file.
+    #[must_use]
+    pub fn of(file: &[u8]) -> Self {
+        Self(Sha256::digest(file).into())
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 macro_rules! hex_id {
     ($name:ident, $bytes:literal, $error:ident) => {
         impl $name {
@@ -251,6 +310,8 @@ macro_rules! hex_id {
 
 hex_id!(KeyId, 8, Key);
 hex_id!(ResourceHash, 32, Resource);
+hex_id!(TokenHash, 32, Token);
+hex_id!(PolicyHash, 32, Policy);
 
 macro_rules! bytes_in_cbor {
     ($name:ident) => {
@@ -272,6 +333,8 @@ macro_rules! bytes_in_cbor {
 bytes_in_cbor!(PublisherId);
 bytes_in_cbor!(KeyId);
 bytes_in_cbor!(ResourceHash);
+bytes_in_cbor!(TokenHash);
+bytes_in_cbor!(PolicyHash);
 
 macro_rules! text_in_serde_and_debug {
     ($name:ident) => {
@@ -299,6 +362,8 @@ text_in_serde_and_debug!(PublisherId);
 text_in_serde_and_debug!(RelayId);
 text_in_serde_and_debug!(KeyId);
 text_in_serde_and_debug!(ResourceHash);
+text_in_serde_and_debug!(TokenHash);
+text_in_serde_and_debug!(PolicyHash);
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
@@ -329,6 +394,9 @@ mod tests {
         let key = libp2p_identity::Keypair::ed25519_from_bytes([3; 32]).unwrap();
         let relay = RelayId::from_public_key(&key.public());
         assert_eq!(relay.to_string().parse::<RelayId>().unwrap(), relay);
+        let public = key.public().try_into_ed25519().unwrap().to_bytes();
+        assert_eq!(relay.public_bytes(), Some(public));
+        assert_eq!(RelayId::from_public_bytes(&public), Some(relay));
         let id = KeyId::of(&[9; 32]);
         assert_eq!(id.to_string().parse::<KeyId>().unwrap(), id);
         assert_eq!("00".parse::<KeyId>(), Err(IdError::Key));

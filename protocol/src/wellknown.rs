@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{PublisherId, RelayId};
 use crate::keys::MAX_KEY_LIST;
+use crate::wire::is_door_url;
 
 /// Path of the document.
 pub const WELL_KNOWN_PATH: &str = "/.well-known/weir";
@@ -56,6 +57,24 @@ pub struct Policy {
     /// Whether viewers need a session token.
     #[serde(default)]
     pub tokens_required: bool,
+    /// How players are steered; absent: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steering: Option<Steering>,
+}
+
+/// How multivariant playlists tell players of a steering server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steering {
+    /// What the second pathway's paths are appended to: the publisher's CDN, or its adapter. As in
+    /// [`DoorReport::url`](crate::wire::DoorReport::url).
+    pub fallback: String,
+    /// Where players ask for steering lists: the adapter's own address, so that a relay's end does not end steering;
+    /// absent: each relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// True: in every multivariant playlist; false: in those that are asked for with `weir_steer=1`.
+    #[serde(default)]
+    pub always: bool,
 }
 
 /// The document.
@@ -124,6 +143,10 @@ impl WellKnown {
         fit(is_publisher_name(&self.name), "name")?;
         fit(self.hosts.len() <= MAX_HOSTS && self.hosts.iter().all(|host| is_text(host)), "hosts")?;
         fit(self.keys.len() <= MAX_KEY_LIST, "keys")?;
+        let steering = self.policy.steering.as_ref();
+        let urls =
+            steering.into_iter().flat_map(|steering| std::iter::once(&steering.fallback).chain(&steering.server));
+        fit(urls.into_iter().all(|url| is_door_url(url)), "steering")?;
         fit(self.adapter.is_fit(), "adapter")?;
         fit(self.bootstrap.len() <= MAX_PEERS && self.bootstrap.iter().all(PeerInfo::is_fit), "bootstrap")
     }
@@ -189,6 +212,8 @@ mod tests {
         let mut value: serde_json::Value = serde_json::from_slice(&json).unwrap();
         value["later"] = true.into();
         assert_eq!(WellKnown::parse(&serde_json::to_vec(&value).unwrap()).unwrap(), document());
+        value["policy"]["steering"] = serde_json::json!({"fallback": "no URL"});
+        assert!(WellKnown::parse(&serde_json::to_vec(&value).unwrap()).is_err());
         value["version"] = 2.into();
         let newer = serde_json::to_vec(&value).unwrap();
         assert!(matches!(WellKnown::parse(&newer), Err(WellKnownError::Version(2))));

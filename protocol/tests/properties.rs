@@ -99,6 +99,37 @@ proptest! {
         }
     }
 
+    /// Whatever a player adds for itself, in whatever place, and however it orders its directives: the resource is the same.
+    #[test]
+    fn what_players_add_never_names_another_resource(
+        target in target(),
+        added in prop::collection::vec(
+            prop::sample::select(vec![
+                "weir_token=a.b.c", "weir_steer=1", "weir_cmsd=1", "CMCD=br%3D1%2Cbs", "_HLS_pathway=R1-e2", "_HLS_throughput=5",
+                "%77eir_token=t", "CMCD", "",
+            ]),
+            1..5,
+        ),
+        places in prop::collection::vec(any::<prop::sample::Index>(), 5),
+    ) {
+        let publisher = PublisherId([1; 32]);
+        let Ok(key) = ResourceKey::parse(publisher, &target) else { return Ok(()) };
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let mut parameters: Vec<&str> = query.split('&').collect();
+        for (parameter, place) in added.iter().zip(places) {
+            parameters.insert(place.index(parameters.len() + 1), parameter);
+        }
+        let with = format!("{path}?{}", parameters.join("&"));
+        prop_assert_eq!(ResourceKey::parse(publisher, &with), Ok(key.clone()), "{}", with);
+        parameters.reverse();
+        let directives = |text: &str| {
+            let (_, query) = text.split_once('?').unwrap_or(("", ""));
+            query.split('&').filter(|parameter| parameter.starts_with("_HLS_")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let reversed = ResourceKey::parse(publisher, &format!("{path}?{}", parameters.join("&"))).unwrap();
+        prop_assert_eq!(directives(&reversed.path_and_query()), directives(&key.path_and_query()));
+    }
+
     #[test]
     fn any_text_parses_or_is_refused(text in ".{0,64}") {
         let publisher = PublisherId([1; 32]);

@@ -29,6 +29,21 @@ fn a_verified_record_equals_the_signed_one() {
 }
 
 #[test]
+fn a_viewer_verifies_without_the_header_block() {
+    let mut seen = record().to_wire();
+    seen.headers = HeaderBlock::default();
+    let (body, (created, by)) = seen.verify_seen(&ring(), NOW).unwrap();
+    assert_eq!((&body, created, by), (record().body(), record().signed_at().as_secs(), signing().key_id()));
+    seen.fields.repr_digest = record_body_of_nothing();
+    assert_eq!(seen.verify_seen(&ring(), NOW), Err(RecordError::BadSignature));
+}
+
+/// The digest of an empty body.
+fn record_body_of_nothing() -> String {
+    "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:".to_owned()
+}
+
+#[test]
 fn content_encoding_is_covered() {
     let body = RecordBody { content_encoding: Some("gzip".into()), content_type: None, ..record_body() };
     let record = SignedRecord::sign(body, headers(), &signing(), NOW).unwrap();

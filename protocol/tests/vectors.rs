@@ -13,11 +13,18 @@ use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde_json::{Value, json};
 use weir_protocol::token::{Confirmation, OkpKey, SessionClaims, TokenUse, UnverifiedToken};
 use weir_protocol::wire::{
-    ControlFrame, FrameDecoder, Hello, Member, Members, PassRequest, RefusalReason, ReplyFrame, Request, RequestKind,
+    Accepted, Answered, Changes, Class, ControlFrame, DoorReport, Follows, Found, FrameDecoder, Hello, HelloNetwork,
+    LostReason, Member, Members, Outcome, PassRequest, PlaceRequest, Placed, Purge, PurgeScope, Purged, PushClass,
+    PushRequest, Refusal, RefusalReason, ReplyFrame, Report, Request, RequestKind, Resync, Submit, Submitted,
+    SubscribeRequest, Tick, Verdict,
 };
 use weir_protocol::{
-    Generation, HeaderBlock, KeyId, KeyRing, PublisherId, RelayId, ResourceKey, SignedChunk, UnixMillis,
-    UnverifiedChunk, UnverifiedHead, UnverifiedRecord, VariantKey,
+    CanonicalPath, Epoch, Generation, Grant, HeaderBlock, InterimBody, KeyId, KeyRing, PolicyHash, PublisherId, Reach,
+    ReachClass, RelayId, ResourceHash, ResourceKey, SignedChunk, SignedGrant, SignedInterim, SignedTakedown, Takedown,
+    Target, UnixMillis, UnverifiedChunk, UnverifiedGrant, UnverifiedHead, UnverifiedInterim, UnverifiedRecord,
+    UnverifiedTakedown, VariantKey,
+    epoch::DEFAULT_EPOCH_MS,
+    grant::{Caps, Price, PriceClass, Prices},
 };
 
 const RELAY_SEED: [u8; 32] = [0x33; 32];
@@ -162,6 +169,42 @@ fn head_vector() -> Value {
     })
 }
 
+fn interim() -> SignedInterim {
+    let headers = HeaderBlock::new([("Link", "</a.css>; rel=preload")]).expect("the headers are fit");
+    let body = InterimBody { resource: key().hash(), status: 103, at: NOW, headers };
+    SignedInterim::sign(body, &signing()).expect("the interim response is fit")
+}
+
+fn interim_vector() -> Value {
+    json!({
+        "context": "weir/interim/1", "resource": key().hash().to_string(), "status": 103, "now_ms": NOW.0,
+        "signing_public": hex(signing().public_bytes()), "headers": header_pairs(&interim().body().headers),
+        "cose": hex(interim().to_wire().0),
+    })
+}
+
+fn vary_vector() -> Value {
+    let fields = |fields: &[(&str, &str)], vary: &str| {
+        let values = |name: &str| {
+            fields.iter().filter(|(field, _)| *field == name).map(|(_, value)| (*value).to_owned()).collect()
+        };
+        let variant = weir_protocol::Vary::parse([vary]).variant(values);
+        json!({ "vary": vary, "fields": fields, "variant": variant.as_ref().map(VariantKey::as_str) })
+    };
+    json!({
+        "context": "weir/variant/1",
+        "selected": [
+            fields(&[], "*"),
+            fields(&[("accept-encoding", "br")], "Accept-Encoding"),
+            fields(&[], "Foo"),
+            fields(&[("foo", "")], "foo"),
+            fields(&[("foo", "1, 2")], "Foo"),
+            fields(&[("foo", "1"), ("foo", " 2 ")], "Bar, Foo"),
+            fields(&[("accept-language", "en;q=0.5, DE, fr;q=0")], "accept-language"),
+        ],
+    })
+}
+
 fn chunk_vector() -> Value {
     let chunk = SignedChunk::sign(key().hash(), Generation(42), CHUNK_OFFSET, BODY, &signing()).unwrap();
     json!({
@@ -171,21 +214,191 @@ fn chunk_vector() -> Value {
     })
 }
 
+fn grants() -> [(&'static str, Grant); 2] {
+    let path = |path: &str| CanonicalPath::parse(path).unwrap();
+    let open = Grant {
+        publisher: root().publisher_id(),
+        relay: relay(),
+        scopes: vec![path("/")],
+        first: Epoch::of(NOW, DEFAULT_EPOCH_MS),
+        last: Epoch(Epoch::of(NOW, DEFAULT_EPOCH_MS).0 + 71),
+        region: "default".into(),
+        weight: 1,
+        issued: NOW,
+        since: NOW,
+        prices: None,
+        caps: None,
+        policy: None,
+        budget: None,
+        epoch_ms: None,
+    };
+    let price = |class, micro_per_gib| Price { class, micro_per_gib };
+    let paid = Grant {
+        scopes: vec![path("/film"), path("/live/%E4%B8%AD/")],
+        region: "eu-west".into(),
+        weight: 40,
+        since: NOW.minus_ms(86_400_000),
+        prices: Some(Prices {
+            currency: "EUR".into(),
+            prices: vec![price(PriceClass::Viewer, 4_000), price(PriceClass::Peer, 1_000)],
+        }),
+        caps: Some(Caps { bytes: Some(1 << 40), micro: None }),
+        policy: Some(PolicyHash([0x44; 32])),
+        budget: Some(250_000_000),
+        ..open.clone()
+    };
+    [("open", open), ("paid", paid)]
+}
+
+fn grant_vector() -> Value {
+    let entry = |(name, grant): (&str, Grant)| {
+        let scopes: Vec<&str> = grant.scopes.iter().map(CanonicalPath::as_str).collect();
+        json!({
+            "name": name, "scopes": scopes, "first": grant.first, "last": grant.last, "region": grant.region,
+            "weight": grant.weight, "issued_ms": grant.issued, "since_ms": grant.since, "budget": grant.budget,
+            "cose": hex(SignedGrant::sign(grant.clone(), &signing()).unwrap().bytes()),
+        })
+    };
+    json!({
+        "context": "weir/grant/1", "publisher": root().publisher_id().to_string(), "relay": relay().to_string(),
+        "signing_public": hex(signing().public_bytes()), "now_ms": NOW.0,
+        "grants": grants().into_iter().map(entry).collect::<Vec<_>>(),
+    })
+}
+
+fn long_path() -> String {
+    format!("/vod/{}/", "0123456789abcdef".repeat(8))
+}
+
+fn takedowns() -> Vec<(&'static str, Takedown)> {
+    let path = |path: &str| Target::path(CanonicalPath::parse(path).unwrap());
+    let takedown = |until, target| Takedown { publisher: root().publisher_id(), serial: NOW, until, target };
+    vec![
+        ("path, for ever", takedown(None, path("/film/"))),
+        ("long path, for a day", takedown(Some(NOW.plus_ms(86_400_000)), path(&long_path()))),
+        ("one resource, lifted", takedown(Some(NOW), Target::Resource(key().hash()))),
+    ]
+}
+
+fn takedown_vector() -> Value {
+    let entry = |(name, takedown): (&str, Takedown)| {
+        let target = match &takedown.target {
+            Target::Resource(hash) => json!({ "resource": hash.to_string() }),
+            Target::Path(path) => json!({ "path": path.as_str() }),
+            Target::LongPath { .. } => json!({ "path": long_path() }),
+        };
+        json!({
+            "name": name, "serial_ms": takedown.serial, "until_ms": takedown.until, "target": target,
+            "cose": hex(SignedTakedown::sign(takedown.clone(), &signing()).bytes()),
+        })
+    };
+    json!({
+        "context": "weir/takedown/1", "publisher": root().publisher_id().to_string(),
+        "signing_public": hex(signing().public_bytes()), "now_ms": NOW.0, "longest_plain_path": 96,
+        "takedowns": takedowns().into_iter().map(entry).collect::<Vec<_>>(),
+    })
+}
+
 fn control_frames() -> Vec<(&'static str, ControlFrame)> {
+    let publisher = root().publisher_id();
     let member = Member {
         relay: relay(),
         addresses: vec!["192.0.2.1:4433".into(), "[2001:db8::1]:4433".into()],
         region: "eu".into(),
+        weight: None,
+        since: None,
+        scoped: None,
     };
-    let members = Members { publisher: root().publisher_id(), epoch: 7, members: vec![member] };
+    let weighed = Member { weight: Some(40), since: Some(NOW), scoped: Some(true), ..member.clone() };
+    let members = Members { publisher, epoch: 7, members: vec![member], revoked: None };
+    let changes = Changes {
+        publisher,
+        since: 7,
+        epoch: 9,
+        joined: vec![weighed],
+        left: vec![relay()],
+        revoked: Some(vec![relay()]),
+    };
+    let [(_, open), _] = grants();
+    let grant = SignedGrant::sign(open, &signing()).unwrap();
+    let shown = HelloNetwork { publisher, grant: Some(grant.bytes().to_vec().into()), takedowns: Some(5) };
+    let least =
+        Hello { version: 1, features: vec!["push".into()], agent: "weir/0.1.0".into(), oldest: None, networks: None };
+    let introduced = Hello { networks: Some(vec![shown]), ..Hello::new("weir/0.1.0") };
+    let newer = Hello { version: 2, oldest: Some(1), features: vec!["unheard-of".into()], ..least.clone() };
+    let taken: Vec<Bytes> =
+        takedowns().into_iter().map(|(_, body)| SignedTakedown::sign(body, &signing()).bytes().clone()).collect();
+    let refusal = Refusal { publisher: Some(publisher), reason: RefusalReason::NotMember, detail: "ask".into() };
     vec![
-        ("hello", ControlFrame::Hello(Hello { version: 1, features: vec!["push".into()], agent: "weir/0.1.0".into() })),
+        ("hello", ControlFrame::Hello(least)),
         ("members", ControlFrame::Members(members)),
         ("keys", ControlFrame::Keys { bytes: key_list() }),
         ("ping", ControlFrame::Ping(7)),
         ("pong", ControlFrame::Pong(7)),
         ("goodbye", ControlFrame::Goodbye { reason: "draining".into() }),
+        (
+            "purge",
+            ControlFrame::Purge(Purge {
+                publisher: root().publisher_id(),
+                number: 9,
+                scope: PurgeScope::Tag,
+                target: "film-7".into(),
+                soft: true,
+            }),
+        ),
+        ("purged", ControlFrame::Purged(Purged { number: 9, count: 3 })),
         ("unknown optional", ControlFrame::Unknown { kind: 0x8123 }),
+        ("receipt", ControlFrame::Receipt { bytes: Bytes::from_static(b"a COSE message") }),
+        (
+            "submit",
+            ControlFrame::Submit(Submit {
+                publisher,
+                number: 4,
+                messages: vec![Submitted { kind: 5, message: b"a COSE message".to_vec().into() }],
+            }),
+        ),
+        (
+            "answered",
+            ControlFrame::Answered(Answered {
+                publisher,
+                number: 4,
+                outcomes: vec![
+                    Outcome { verdict: Verdict::Kept as u8, salt: Some([9; 16].into()) },
+                    Outcome { verdict: Verdict::NotYours as u8, salt: None },
+                ],
+                promise: Some(b"a COSE message".to_vec().into()),
+                retry_ms: None,
+            }),
+        ),
+        (
+            "answered later",
+            ControlFrame::Answered(Answered {
+                publisher,
+                number: 5,
+                outcomes: Vec::new(),
+                promise: None,
+                retry_ms: Some(1000),
+            }),
+        ),
+        ("hello with networks", ControlFrame::Hello(introduced)),
+        ("hello of a newer version", ControlFrame::Hello(newer)),
+        ("grant", ControlFrame::Grant { bytes: grant.bytes().clone() }),
+        ("changes", ControlFrame::Changes(changes)),
+        ("takedowns", ControlFrame::Takedowns(taken)),
+        ("refusal", ControlFrame::Refusal(refusal)),
+        ("resync", ControlFrame::Resync(Resync { publisher, epoch: 7 })),
+        (
+            "door",
+            ControlFrame::Door(DoorReport {
+                publisher: PublisherId([1; 32]),
+                url: "https://relay.example:7443".into(),
+                since: 1_700_000_000_000,
+                load: 250,
+                requests: 12,
+                draining: false,
+            }),
+        ),
+        ("reach", ControlFrame::Reach(Reach { class: ReachClass::Mapped, addresses: vec!["203.0.113.9:7444".into()] })),
     ]
 }
 
@@ -202,7 +415,26 @@ fn requests() -> Vec<(&'static str, Request)> {
     pass.kind = RequestKind::Pass;
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     pass.pass = Some(PassRequest { method: "POST".into(), headers, body_length: 2 });
-    vec![("get", Request::get(&key())), ("resume", resume), ("revalidate", revalidate), ("pass", pass)]
+    let subscribe = SubscribeRequest { id: 3, epoch: 9, next: 12, running: vec![(10, 262_144), (11, 0)] };
+    let push = PushRequest { id: 3, epoch: 9, number: 12, class: PushClass::Segment, begun_ms: NOW.0 };
+    let mut replicate = Request::get(&key());
+    replicate.class = Some(Class::Background);
+    let mut fields = Request::get(&key());
+    fields.fields = Some(vec![("accept-language".to_owned(), "de".to_owned())]);
+    let mut follows = Request::get(&key());
+    follows.follows = Some(Follows { behind: Some(relay()) });
+    vec![
+        ("get", Request::get(&key())),
+        ("resume", resume),
+        ("revalidate", revalidate),
+        ("pass", pass),
+        ("place", Request::place(&key(), PlaceRequest { children: 4 })),
+        ("subscribe", Request::subscribe(&key(), subscribe)),
+        ("push", Request::push(&key(), Generation(42), 262_144, push)),
+        ("background", replicate),
+        ("get with fields", fields),
+        ("get that follows", follows),
+    ]
 }
 
 fn replies() -> Vec<(&'static str, ReplyFrame)> {
@@ -216,9 +448,30 @@ fn replies() -> Vec<(&'static str, ReplyFrame)> {
         ("whole", ReplyFrame::Whole { record: record.clone(), age_ms: 6, offset: 16_384 }),
         ("parent", ReplyFrame::Parent([9; 64])),
         ("leaf", ReplyFrame::Leaf(Bytes::from_static(BODY))),
+        ("groups", ReplyFrame::Groups { nodes: Bytes::from_static(&[9; 128]), payload: Bytes::from_static(BODY) }),
         ("not modified", ReplyFrame::NotModified { record, age_ms: 7 }),
         ("refused", ReplyFrame::Refused { reason: RefusalReason::Overloaded, detail: "later".into() }),
+        ("interim", ReplyFrame::Interim(interim().to_wire())),
         ("failed", ReplyFrame::Failed { reason: RefusalReason::UpstreamTimeout, detail: "origin".into() }),
+        ("accepted", ReplyFrame::Accepted(Accepted { epoch: 9, ancestors: vec![relay()], first: 12 })),
+        ("tick", ReplyFrame::Tick(Tick { root_age_ms: 40, next: 13, looked_ms: 700 })),
+        ("redirect", ReplyFrame::Redirect(vec![relay()])),
+        ("placed", ReplyFrame::Placed(Placed { depth: 2, parent: Some(relay()), backups: vec![relay()] })),
+        ("elsewhere", ReplyFrame::Elsewhere(vec![found(), Found { addresses: Vec::new(), ..found() }])),
+        ("no place", ReplyFrame::Placed(Placed { depth: 0, parent: None, backups: Vec::new() })),
+    ]
+}
+
+fn found() -> Found {
+    Found { relay: relay(), addresses: vec!["192.0.2.7:7444".into(), "[2001:db8::7]:7444".into()] }
+}
+
+fn reports() -> Vec<(&'static str, Report)> {
+    let (lost, why) = (Some(relay()), Some(LostReason::Silent));
+    vec![
+        ("unfed", Report::default()),
+        ("fed by the adapter", Report { fed: true, ..Report::default() }),
+        ("moved", Report { fed: true, parent: Some(relay()), lost, why }),
     ]
 }
 
@@ -234,6 +487,7 @@ fn wire() -> Value {
         "control": control_frames().iter().map(|(name, f)| entry(name, &f.encode().unwrap())).collect::<Vec<_>>(),
         "requests": requests().iter().map(|(name, r)| entry(name, &r.encode().unwrap())).collect::<Vec<_>>(),
         "replies": replies().iter().map(|(name, f)| entry(name, &reply_bytes(f))).collect::<Vec<_>>(),
+        "reports": reports().iter().map(|(name, r)| entry(name, &r.encode().unwrap())).collect::<Vec<_>>(),
         "rejected_control": [
             entry("unknown and not optional", &[0, 0, 0, 4, 0x82, 0x18, 99, 0xf6]),
             entry("longer than allowed", &[0, 4, 0, 1]),
@@ -243,6 +497,9 @@ fn wire() -> Value {
             entry("longer than any frame", &[0, 5, 0, 1, 3]),
             entry("leaf longer than a group", &[0, 0, 0x40, 2, 7]),
             entry("unknown type", &[0, 0, 0, 2, 99, 0]),
+            entry("nodes longer than their frame", &[0, 0, 0, 68, 11, 0, 2]),
+            entry("more ancestors than allowed", &[0, 0, 0, 8, 16, 0xa2, 0, 9, 1, 0x98, 33, 0x40]),
+            entry("a list of unknown length", &[0, 0, 0, 7, 16, 0xa2, 0, 9, 1, 0x9f, 0xff]),
             entry("signature longer than its frame", &[0, 0, 0, 5, 3, 0, 9, 1, 2]),
         ],
     })
@@ -279,15 +536,19 @@ fn token() -> Value {
 }
 
 type Vector = (&'static str, fn() -> Value);
-const VECTORS: [Vector; 8] = [
+const VECTORS: [Vector; 12] = [
     ("ids.json", ids),
     ("resource_keys.json", resource_keys),
     ("keys.json", keys),
     ("record.json", record_vector),
     ("head.json", head_vector),
     ("chunk.json", chunk_vector),
+    ("interim.json", interim_vector),
+    ("vary.json", vary_vector),
     ("wire.json", wire),
     ("token.json", token),
+    ("grant.json", grant_vector),
+    ("takedown.json", takedown_vector),
 ];
 
 /// Rewrites the vectors, only when it is asked to.
@@ -338,6 +599,12 @@ fn stored_signed_messages_verify() {
     let head = UnverifiedHead::decode(&unhex(&vector["wire"])).unwrap().verify(&ring, &expected, now).unwrap();
     assert_eq!(head, common::head());
 
+    let vector = stored("interim.json");
+    let said = UnverifiedInterim(unhex(&vector["cose"]));
+    assert_eq!(said.clone().verify(&ring, &expected.hash(), now).unwrap(), interim());
+    assert!(said.clone().verify(&ring, &ResourceHash([0; 32]), now).is_err());
+    assert!(said.verify(&ring, &expected.hash(), now.plus_ms(600_000)).is_err());
+
     let vector = stored("chunk.json");
     let chunk = UnverifiedChunk(unhex(&vector["cose"]).into());
     let payload = unhex(&vector["payload"]);
@@ -346,6 +613,18 @@ fn stored_signed_messages_verify() {
     chunk.verify(&ring, &expected.hash(), generation, offset, &payload, now).unwrap();
     assert!(chunk.verify(&ring, &expected.hash(), generation, offset + 1, &payload, now).is_err());
     assert!(chunk.verify(&ring, &expected.hash(), Generation(43), offset, &payload, now).is_err());
+
+    let vector = stored("grant.json");
+    for (entry, (name, expected)) in vector["grants"].as_array().unwrap().iter().zip(grants()) {
+        let grant = UnverifiedGrant(unhex(&entry["cose"]).into()).verify(&ring, &relay(), now).unwrap();
+        assert_eq!(grant.grant(), &expected, "{name}");
+    }
+
+    let vector = stored("takedown.json");
+    for (entry, (name, expected)) in vector["takedowns"].as_array().unwrap().iter().zip(takedowns()) {
+        let takedown = UnverifiedTakedown(unhex(&entry["cose"]).into()).verify(&ring, now).unwrap();
+        assert_eq!(takedown.takedown(), &expected, "{name}");
+    }
 
     let vector = stored("token.json");
     let token = UnverifiedToken::parse(vector["token"].as_str().unwrap()).unwrap();
@@ -371,6 +650,9 @@ fn stored_frames_decode() {
         decoder.push(unhex(&entry["hex"]).into());
         assert_eq!(decoder.next(), Ok(Some(frame)), "{name}");
         decoder.finish().unwrap();
+    }
+    for (entry, (name, report)) in vector["reports"].as_array().unwrap().iter().zip(reports()) {
+        assert_eq!(Report::decode(&unhex(&entry["hex"])[4..]), Ok(report), "{name}");
     }
     for entry in vector["rejected_control"].as_array().unwrap() {
         let mut decoder = weir_protocol::wire::ControlDecoder::default();

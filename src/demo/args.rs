@@ -1,6 +1,7 @@
 //! What the demo can be told.
 
 use clap::Args;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Flags of `weir demo`.
@@ -21,6 +22,10 @@ pub(crate) struct DemoArgs {
     /// Keep stores, keys and logs in this directory, instead of a temporary one that is removed at the end.
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
+    /// Serve nothing but the demo's origin at this address (a film, a live channel, and the same as Low-Latency HLS), to put
+    /// an adapter or a pull-through relay in front of it. Prints the base URL.
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["seconds", "json", "h3", "open", "data", "free_ports"])]
+    pub(super) origin_only: Option<SocketAddr>,
     /// Take any free ports instead of the usual ones.
     #[arg(long)]
     pub(super) free_ports: bool,

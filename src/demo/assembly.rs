@@ -4,15 +4,18 @@
 
 use super::args::DemoArgs;
 use super::console::Console;
+use super::control::{Control, Token, Tokens};
 use super::figures::{Audience, Figures, StatusLine};
 use super::network::Network;
 use super::origin::{Origin, OriginStats, serve};
 use super::page::{self, Page};
 use super::ports;
 use super::readings::Readings;
+use super::settlement;
 use super::summary::{Course, Summary};
 use super::viewers::Viewers;
-use crate::exit::{DATA_DIRECTORY, Failure, RUNTIME};
+use super::ward::Life;
+use crate::exit::{DATA_DIRECTORY, Failure, PORT_BUSY, RUNTIME};
 use crate::signals;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -24,9 +27,12 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use weir_edge::doors::{DoorError, Doors, DoorsConfig};
+use weir_origin::keys::PublisherKeys;
 
 /// How often the relays are asked for their figures.
 const READ_EVERY: Duration = Duration::from_secs(1);
+/// The adapter's data directory in the demo's.
+const ADAPTER: &str = "adapter";
 /// Browsers that the HTTP/3 command is made for, the first that is installed.
 const CHROMIUMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
@@ -35,6 +41,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     let stop = CancellationToken::new();
     signals::listen(stop.clone()).map_err(|error| Failure::new(RUNTIME, error))?;
+    if let Some(address) = args.origin_only {
+        return serve_origin(address, stop).await;
+    }
     let home = Home::open(args.data.clone())?;
     let mut demo = tokio::select! {
         started = Demo::start(&args, home.path(), begun) => started?,
@@ -56,8 +65,24 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
         writeln!(std::io::stdout(), "{text}").map_err(|error| Failure::new(RUNTIME, error))?;
     } else {
         console.line(summary.to_string());
+        if let Home::Kept(path) = &home {
+            console.line(settlement::advice(path));
+        }
     }
     Ok(if summary.ok { ExitCode::SUCCESS } else { ExitCode::from(RUNTIME) })
+}
+
+/// The origin alone, until it is told to stop.
+async fn serve_origin(address: SocketAddr, stop: CancellationToken) -> Result<ExitCode, Failure> {
+    let runtime = |error| Failure::new(RUNTIME, format!("cannot serve the origin at {address}: {error}"));
+    let origin = Origin::new(Arc::default()).map_err(|error| Failure::new(RUNTIME, error))?;
+    let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => Failure::new(PORT_BUSY, format!("{address} is in use")),
+        _ => runtime(error),
+    })?;
+    println!("http://{}", listener.local_addr().map_err(runtime)?);
+    serve(listener, Arc::new(origin), stop).await.map_err(runtime)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The directory of stores, keys and logs.
@@ -95,6 +120,7 @@ impl Home {
 /// Everything that runs.
 struct Demo {
     console: Console,
+    home: PathBuf,
     network: Network,
     readings: Readings,
     /// The origin and the page; neither ends before it is told to.
@@ -146,14 +172,26 @@ impl Demo {
         let network = Network::start(address, home, usual).await?;
         let (page, note) = bind_page(usual)?;
         let player = page.local_addrs().plain[0];
-        let handler = Arc::new(Page::new(&page::description(&network, args.h3)));
+        let tokens = Tokens::of(&network.adapter_data).map_err(|error| Failure::new(DATA_DIRECTORY, error))?;
+        let control = Control::new(Token::random(), network.relays.clone(), Arc::new(tokens));
+        let handler = Arc::new(Page::new(page::description(&network, args.h3), control));
         own.spawn({
             let stop = stop_page.clone();
             async move { Ok(page.run(handler, stop).await?) }
         });
         let [a, b, c] = network.ports.relays.map(|relay| relay.admin);
         let readings = Readings::new(network.ports.adapter_admin, [a, b, c], stats);
-        let demo = Self { console, network, readings, own, stop_page, stop_origin, ready: begun.elapsed() };
+        settlement::write_policy(home)?;
+        let demo = Self {
+            console,
+            home: home.to_owned(),
+            network,
+            readings,
+            own,
+            stop_page,
+            stop_origin,
+            ready: begun.elapsed(),
+        };
         demo.introduce(args, home, player, &note);
         Ok(demo)
     }
@@ -199,7 +237,11 @@ impl Demo {
         let begun = Instant::now();
         let stop_viewers = stop.child_token();
         let mut viewers = match args.seconds {
-            Some(seconds) => Some(Viewers::start(&self.network.relays, Duration::from_secs(seconds), &stop_viewers)?),
+            Some(seconds) => {
+                let keys = PublisherKeys::load_or_create(&self.home.join(ADAPTER))?;
+                let time = Duration::from_secs(seconds);
+                Some(Viewers::start(&self.network.relays, &keys, time, &stop_viewers)?)
+            }
             None => None,
         };
         let mut audience = Audience::default();
@@ -246,15 +288,15 @@ impl Demo {
         }))
     }
 
-    /// Tells of children that ended. The demo goes on without them, for that is what relays are for, until none is left.
+    /// Tells of children that ended by themselves. The demo goes on without them, for that is what relays are for, until
+    /// none is left; one that somebody killed on purpose may come back.
     fn look_after(&mut self) -> Result<Vec<String>, Failure> {
-        let relays = self.network.relays.iter_mut().map(|relay| &mut relay.child);
-        let ended: Vec<String> =
-            std::iter::once(&mut self.network.adapter).chain(relays).filter_map(|child| child.has_ended()).collect();
+        let relays = self.network.relays.iter().map(|relay| relay.ward.has_ended());
+        let ended: Vec<String> = std::iter::once(self.network.adapter.has_ended()).chain(relays).flatten().collect();
         for text in &ended {
             self.console.line(format!("! {text}"));
         }
-        if self.network.relays.iter().any(|relay| relay.child.is_running()) {
+        if self.network.relays.iter().any(|relay| relay.ward.condition().state != Life::Ended) {
             Ok(ended)
         } else {
             Err(Failure::new(RUNTIME, "no relay is left"))

@@ -11,12 +11,14 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// Longest wait for the line that says it is ready.
 const READY: Duration = Duration::from_secs(15);
+/// Longest wait for the answer to a line.
+const ANSWER: Duration = Duration::from_secs(5);
 /// Longest line that is read.
 const MAX_LINE: u64 = 64 * 1024;
 /// How much of a log's end is shown.
@@ -124,9 +126,50 @@ impl Child {
         ))
     }
 
+    /// Sends it a line on its standard input and returns the line that it answers with.
+    pub(super) async fn tell(&mut self, line: &str) -> Result<Value, Failure> {
+        let name = &self.name;
+        let broken = |error: std::io::Error| Failure::new(RUNTIME, format!("{name} cannot be told: {error}"));
+        let input = self.input.as_mut().ok_or_else(|| Failure::new(RUNTIME, format!("{name} was let go")))?;
+        let mut answer = String::new();
+        let exchange = async {
+            input.write_all(line.as_bytes()).await?;
+            input.write_all(b"\n").await?;
+            input.flush().await?;
+            (&mut self.output).take(MAX_LINE).read_line(&mut answer).await
+        };
+        match timeout(ANSWER, exchange).await {
+            Ok(read) => read.map_err(broken)?,
+            Err(_) => {
+                return Err(Failure::new(RUNTIME, format!("{name} did not answer within {} s", ANSWER.as_secs())));
+            }
+        };
+        serde_json::from_str(&answer)
+            .map_err(|error| Failure::new(RUNTIME, format!("{name} answered what cannot be read: {error}")))
+    }
+
+    /// Sends it a signal; an error when it has ended.
+    pub(super) fn signal(&self, signal: rustix::process::Signal) -> Result<(), Failure> {
+        let gone = || Failure::new(RUNTIME, format!("{} has ended", self.name));
+        // While its id is known it has not been waited for, so nobody else can have the id.
+        let pid = self.process.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())).ok_or_else(gone)?;
+        rustix::process::kill_process(pid, signal)
+            .map_err(|error| Failure::new(RUNTIME, format!("{} cannot be signalled: {error}", self.name)))
+    }
+
+    /// Kills it at once and waits until it is gone.
+    pub(super) async fn kill(&mut self) -> Result<(), Failure> {
+        let cannot = |error| Failure::new(RUNTIME, format!("{} cannot be killed: {error}", self.name));
+        self.process.start_kill().map_err(cannot)?;
+        self.ended = Some(self.process.wait().await.map_err(cannot)?);
+        Ok(())
+    }
+
     /// Lets it drain and waits for its end; kills it when that takes too long.
-    pub(super) async fn end(mut self) {
+    pub(super) async fn end(&mut self) {
         drop(self.input.take());
+        // One that stands still cannot drain.
+        let _ = self.signal(rustix::process::Signal::CONT);
         if timeout(DRAIN, self.process.wait()).await.is_err() {
             tracing::warn!(child = %self.name, "did not drain in time");
             if let Err(error) = self.process.kill().await {
@@ -137,7 +180,10 @@ impl Child {
 }
 
 fn is_setting(variable: &str) -> bool {
-    variable == "WEIR_CONFIG" || variable.starts_with("WEIR_EDGE__") || variable.starts_with("WEIR_ORIGIN__")
+    variable == "WEIR_CONFIG"
+        || variable.starts_with("WEIR_EDGE__")
+        || variable.starts_with("WEIR_ORIGIN__")
+        || variable.starts_with("WEIR_LEDGER__")
 }
 
 fn how(status: ExitStatus) -> String {

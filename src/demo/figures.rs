@@ -24,6 +24,12 @@ pub(super) struct NodeCounts {
     pub(super) integrity_failures: u64,
 }
 
+/// What the adapter's ledger counted since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+pub(super) struct LedgerCounts {
+    pub(super) kept: u64,
+}
+
 /// The last that is known of one relay.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct RelayReading {
@@ -33,6 +39,27 @@ pub(super) struct RelayReading {
     pub(super) segments: u64,
     /// Cumulative buckets of the time to the first byte, in seconds.
     pub(super) first_byte: Vec<(f64, f64)>,
+}
+
+impl RelayReading {
+    /// This and what was counted after it, with the connections of the latter, since those of a life that is over are
+    /// gone.
+    pub(super) fn plus(&self, later: &Self) -> Self {
+        let (one, other) = (&self.counts, &later.counts);
+        Self {
+            counts: NodeCounts {
+                hits: one.hits + other.hits,
+                misses: one.misses + other.misses,
+                bytes_from_peers: one.bytes_from_peers + other.bytes_from_peers,
+                bytes_from_origin: one.bytes_from_origin + other.bytes_from_origin,
+                integrity_failures: one.integrity_failures + other.integrity_failures,
+            },
+            connections: later.connections,
+            bytes_to_viewers: self.bytes_to_viewers + later.bytes_to_viewers,
+            segments: self.segments + later.segments,
+            first_byte: added(&self.first_byte, &later.first_byte),
+        }
+    }
 }
 
 /// Everything together at one instant, counted since the start.
@@ -50,6 +77,8 @@ pub(super) struct Figures {
     pub(super) bytes_from_origin: u64,
     /// What did not verify, at relays and at the adapter.
     pub(super) integrity_failures: u64,
+    /// Receipts and claims that are in the ledger.
+    pub(super) receipts: u64,
     connections: u64,
     segments: u64,
     first_byte: Vec<(f64, f64)>,
@@ -191,8 +220,8 @@ impl fmt::Display for StatusLine<'_> {
         });
         write!(
             f,
-            "{minutes:02}:{seconds:02}  viewers {} | hit {hit} | from peers {peers} | origin saved {saved} | TTFB p95 {first_byte}",
-            self.viewers
+            "{minutes:02}:{seconds:02}  viewers {} | hit {hit} | from peers {peers} | origin saved {saved} | TTFB p95 {first_byte} | receipts {}",
+            self.viewers, figures.receipts
         )
     }
 }
@@ -282,7 +311,7 @@ mod tests {
         figures.first_byte = vec![(0.009, 95.0), (f64::INFINITY, 100.0)];
         assert_eq!(
             line(&figures, 12),
-            "00:12  viewers 1 | hit 83 % | from peers 61 % | origin saved 71 % | TTFB p95 9.0 ms"
+            "00:12  viewers 1 | hit 83 % | from peers 61 % | origin saved 71 % | TTFB p95 9.0 ms | receipts 0"
         );
         let nothing = Figures::default();
         assert!(line(&nothing, 3723).starts_with("1:02:03  viewers 1 | hit – | from peers –"));

@@ -4,11 +4,13 @@
 
 use super::child::{Child, NotReady};
 use super::ports::{self, Ports, RELAYS, RelayPlaces};
+use super::ward::{Start, Ward};
 use crate::exit::{DATA_DIRECTORY, Failure, RUNTIME};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::task::JoinSet;
 use weir_edge::tls::SelfSigned;
@@ -16,25 +18,29 @@ use weir_edge::tls::SelfSigned;
 /// What each child may hold. The film and an hour of live, three renditions each, are less.
 const MEMORY: &str = "128MiB";
 const DISK: &str = "512MiB";
+/// The demo's ledger: epochs are short, so that it can be settled when the demo ends.
+const LEDGER_NAME: &str = "demo/ledger";
+pub(super) const EPOCH_MS: u64 = 2_000;
 /// How often ports are chosen anew when another program was faster.
 const ATTEMPTS: usize = 4;
 
 /// A relay of the demo.
-#[derive(Debug)]
+#[derive(Clone)]
 pub(super) struct Relay {
     pub(super) name: &'static str,
     /// Who it is among relays.
     pub(super) peer: String,
     pub(super) places: RelayPlaces,
-    pub(super) child: Child,
+    pub(super) ward: Arc<Ward>,
 }
 
 /// The running network.
-#[derive(Debug)]
 pub(super) struct Network {
     pub(super) adapter: Child,
+    /// Where the adapter keeps what it keeps, its keys among it.
+    pub(super) adapter_data: PathBuf,
     pub(super) publisher: String,
-    pub(super) relays: Vec<Relay>,
+    pub(super) relays: Arc<[Relay]>,
     pub(super) ports: Ports,
     /// What a browser has to be told so that it accepts the relays' certificate: base64 of its key's SHA-256.
     pub(super) spki: String,
@@ -67,8 +73,9 @@ impl Network {
     }
 
     /// Lets the relays drain, then the adapter, and waits for all of them.
-    pub(super) async fn end(self) {
-        let mut relays: JoinSet<()> = self.relays.into_iter().map(|relay| relay.child.end()).collect();
+    pub(super) async fn end(&mut self) {
+        let mut relays: JoinSet<()> =
+            self.relays.iter().map(|relay| relay.ward.clone()).map(|ward| async move { ward.end().await }).collect();
         while relays.join_next().await.is_some() {}
         self.adapter.end().await;
     }
@@ -89,10 +96,12 @@ impl Plan<'_> {
         let document = adapter.ready().await?;
         let mut starting = JoinSet::new();
         for (name, places) in RELAYS.into_iter().zip(ports.relays) {
-            let mut child = self.relay(name, places, ports.adapter_http)?;
+            let start = self.relay(name, places, ports.adapter_http);
+            let mut child = start().map_err(NotReady::Failed)?;
             starting.spawn(async move {
                 let line = child.ready().await?;
-                Ok::<_, NotReady>(Relay { name, peer: text(&line, "relay"), places, child })
+                let ward = Arc::new(Ward::new(name, child, start));
+                Ok::<_, NotReady>(Relay { name, peer: text(&line, "relay"), places, ward })
             });
         }
         let mut relays = Vec::with_capacity(RELAYS.len());
@@ -100,7 +109,14 @@ impl Plan<'_> {
             relays.push(started.map_err(|error| NotReady::Failed(Failure::new(RUNTIME, error)))??);
         }
         relays.sort_by_key(|relay| relay.name);
-        Ok(Network { adapter, publisher: text(&document, "publisher"), relays, ports, spki: self.spki.clone() })
+        Ok(Network {
+            adapter,
+            adapter_data: self.adapter_data(),
+            publisher: text(&document, "publisher"),
+            relays: relays.into(),
+            ports,
+            spki: self.spki.clone(),
+        })
     }
 
     fn adapter(&self, ports: &Ports) -> Result<Child, NotReady> {
@@ -109,12 +125,21 @@ impl Plan<'_> {
             .with("http", ports.adapter_http.to_string())
             .with("peer", ports.adapter_peer.to_string())
             .with("admin", ports.adapter_admin.to_string())
-            .with("data", self.data.join("adapter"));
+            .with("data", self.adapter_data())
+            .with("ledger-name", LEDGER_NAME)
+            .with("epoch-ms", EPOCH_MS.to_string())
+            .alone("ledger")
+            .alone("exit-with-stdin");
         Child::start("the adapter", arguments.done(), self.logs.join("adapter.log")).map_err(NotReady::Failed)
     }
 
-    fn relay(&self, name: &str, places: RelayPlaces, adapter: SocketAddr) -> Result<Child, NotReady> {
-        let arguments = Arguments::new("edge")
+    fn adapter_data(&self) -> PathBuf {
+        self.data.join("adapter")
+    }
+
+    /// How a relay is started, the first time and again.
+    fn relay(&self, name: &'static str, places: RelayPlaces, adapter: SocketAddr) -> Start {
+        let arguments = Arguments::new("demo-relay")
             .with("join", format!("http://{adapter}"))
             .with("http", places.http.to_string())
             .with("listen", places.tls.to_string())
@@ -122,9 +147,11 @@ impl Plan<'_> {
             .with("admin", places.admin.to_string())
             .with("cert", self.certificate)
             .with("key", self.certificate)
-            .with("data", self.data.join(format!("relay-{name}")));
+            .with("data", self.data.join(format!("relay-{name}")))
+            .with("claim-seconds", "1")
+            .done();
         let log = self.logs.join(format!("relay-{name}.log"));
-        Child::start(format!("relay {name}"), arguments.done(), log).map_err(NotReady::Failed)
+        Box::new(move || Child::start(format!("relay {name}"), arguments.clone(), log.clone()))
     }
 }
 
@@ -132,12 +159,17 @@ struct Arguments(Vec<OsString>);
 
 impl Arguments {
     fn new(command: &str) -> Self {
-        let same = ["--memory", MEMORY, "--disk", DISK, "--json", "--exit-with-stdin"];
+        let same = ["--memory", MEMORY, "--disk", DISK, "--json"];
         Self([command].into_iter().chain(same).map(OsString::from).collect())
     }
 
     fn with(mut self, flag: &str, value: impl Into<OsString>) -> Self {
         self.0.extend([format!("--{flag}").into(), value.into()]);
+        self
+    }
+
+    fn alone(mut self, flag: &str) -> Self {
+        self.0.push(format!("--{flag}").into());
         self
     }
 

@@ -1,106 +1,108 @@
-//! The player page: files embedded in the program, and `/api/demo`, which tells the page what runs where.
+//! The player page: the one that every edge has, `/api/demo`, which tells the page what runs where and how it is, and
+//! `/api/control`, which changes that.
 //!
-//! Invariant: nothing is read from the disk and nothing a client sends changes anything.
+//! Invariant: nothing is read from the disk, and nothing but an admitted command changes anything.
 
-use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
+use weir_edge::routes::player_file;
 use weir_relay::http::{Answer, Body, Handler, Request, Response};
 
-use super::network::Network;
+use super::control::{Control, Desk, is_for_this_machine, is_from_elsewhere};
+use super::network::{Network, Relay};
 
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const SVG: &str = "image/svg+xml";
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-
-macro_rules! file {
-    ($path:literal, $kind:expr) => {
-        (concat!("/", $path), $kind, include_bytes!(concat!("../../player-demo/", $path)))
-    };
-}
-
-/// Path, type and bytes of every file of the page.
-const FILES: [(&str, &str, &[u8]); 9] = [
-    file!("index.html", HTML),
-    file!("style.css", CSS),
-    file!("icon.svg", SVG),
-    file!("app.js", SCRIPT),
-    file!("measure.js", SCRIPT),
-    file!("player.js", SCRIPT),
-    file!("view.js", SCRIPT),
-    file!("vendor/hls.min.js", SCRIPT),
-    file!("vendor/hls.LICENSE.txt", TEXT),
-];
+/// Where the page learns what runs where.
+const DESCRIPTION: &str = "/api/demo";
+/// Where commands are posted.
+const CONTROL: &str = "/api/control";
+/// Where the page gets a session token for its key.
+const SESSION: &str = "/api/session";
 
 /// Answers the page's requests.
-#[derive(Debug)]
 pub(super) struct Page {
-    description: Bytes,
+    /// What stays the same while the demo runs.
+    fixed: Value,
+    control: Control,
 }
 
 impl Page {
-    pub(super) fn new(description: &Value) -> Self {
-        Self { description: description.to_string().into() }
+    pub(super) fn new(fixed: Value, control: Control) -> Self {
+        Self { fixed, control }
     }
 
-    fn find(&self, path: &str) -> Option<(&'static str, Bytes)> {
-        let path = if path == "/" { "/index.html" } else { path };
-        if path == "/api/demo" {
-            return Some((JSON, self.description.clone()));
-        }
-        let (_, kind, bytes) = FILES.into_iter().find(|(known, _, _)| *known == path)?;
-        Some((kind, Bytes::from_static(bytes)))
+    /// What runs where and how it is, with the token that controls it.
+    fn description(&self) -> Value {
+        let mut all = self.fixed.clone();
+        all["relays"] = self.control.relays().iter().map(relay).collect();
+        all["session"] = SESSION.into();
+        all["control"] = json!({ "path": CONTROL, "token": self.control.token() });
+        all
     }
 
     fn answer(&self, request: &Request) -> Response {
+        // Only pages of the demo's own may read the token: see the module on control.
+        let is_api = request.uri.path().starts_with("/api/");
+        if is_api && !is_for_this_machine(request.authority.as_deref()) {
+            return Response::text(StatusCode::MISDIRECTED_REQUEST, "ask by the loopback address");
+        }
+        if is_api && is_from_elsewhere(&request.headers) {
+            return Response::text(StatusCode::FORBIDDEN, "only the demo's own page may ask");
+        }
         let is_head = request.method == Method::HEAD;
         if !is_head && request.method != Method::GET {
             return Response::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here")
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
-        let Some((kind, bytes)) = self.find(request.uri.path()) else {
-            return Response::text(StatusCode::NOT_FOUND, "the player page is at /");
-        };
-        let fixed = |response: Response, name: HeaderName, value| response.with(name, HeaderValue::from_static(value));
-        let mut response = fixed(Response::new(StatusCode::OK), CONTENT_TYPE, kind);
-        // Another build of the demo answers at the same address.
-        response = fixed(response, CACHE_CONTROL, "no-cache");
-        response = fixed(response, X_CONTENT_TYPE_OPTIONS, "nosniff");
-        if is_head { response.with(CONTENT_LENGTH, bytes.len().into()) } else { response.body(Body::full(bytes)) }
+        let path = request.uri.path();
+        if path == DESCRIPTION {
+            let text = self.description().to_string();
+            let response = Response::new(StatusCode::OK)
+                .with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+                .with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+                .with(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            return if is_head {
+                response.with(CONTENT_LENGTH, text.len().into())
+            } else {
+                response.body(Body::full(text))
+            };
+        }
+        let file = path.strip_prefix('/').and_then(|name| player_file(name, is_head));
+        file.unwrap_or_else(|| Response::text(StatusCode::NOT_FOUND, "the player page is at /"))
     }
 }
 
 impl Handler for Page {
     fn call(&self, request: Request) -> Answer {
+        match request.uri.path() {
+            CONTROL => return self.control.answer(Desk::Command, request),
+            SESSION => return self.control.answer(Desk::Session, request),
+            _ => {}
+        }
         Answer::Ready(self.answer(&request))
     }
 }
 
-/// What `/api/demo` says: where the programmes and relays are, whether the demo was asked to show HTTP/3, and the
-/// process ids, for those who want to kill or pause one.
+/// What `/api/demo` says that stays the same: where the programmes are, whether the demo was asked to show HTTP/3, and
+/// who signs.
 pub(super) fn description(network: &Network, h3: bool) -> Value {
-    let relays: Vec<Value> = network
-        .relays
-        .iter()
-        .map(|relay| {
-            json!({
-                "name": relay.name, "peer": relay.peer, "pid": relay.child.pid(),
-                "http": format!("http://{}", relay.places.http), "https": format!("https://{}", relay.places.tls),
-                "admin": format!("http://{}", relay.places.admin),
-            })
-        })
-        .collect();
     json!({
-        "live": "/live/master.m3u8", "film": "/film/master.m3u8", "h3": h3, "spki_sha256": network.spki,
+        "live": "/live/master.m3u8", "low_latency": "/ll/master.m3u8", "film": "/film/master.m3u8", "h3": h3, "spki_sha256": network.spki,
+        "publisher": network.publisher,
         "adapter": {
             "pid": network.adapter.pid(), "http": format!("http://{}", network.ports.adapter_http),
             "admin": format!("http://{}", network.ports.adapter_admin),
         },
-        "relays": relays,
+    })
+}
+
+/// One relay: its addresses, and how it is.
+fn relay(relay: &Relay) -> Value {
+    let condition = relay.ward.condition();
+    json!({
+        "name": relay.name, "peer": relay.peer, "pid": condition.pid,
+        "http": format!("http://{}", relay.places.http), "https": format!("https://{}", relay.places.tls),
+        "admin": format!("http://{}", relay.places.admin), "condition": condition,
     })
 }
 
@@ -108,54 +110,55 @@ pub(super) fn description(network: &Network, h3: bool) -> Value {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::demo::control::{Token, Tokens};
     use http::HeaderMap;
+    use std::sync::Arc;
     use weir_relay::http::Protocol;
 
-    fn ask(method: Method, path: &str) -> Response {
-        let page = Page::new(&json!({ "h3": true }));
+    fn ask(method: Method, path: &str, authority: Option<&str>, site: Option<&'static str>) -> Response {
+        let adapter = tempfile::tempdir().unwrap();
+        let tokens = Arc::new(Tokens::of(adapter.path()).unwrap());
+        let page = Page::new(json!({ "h3": true }), Control::new(Token::random(), [].into(), tokens));
+        let mut headers = HeaderMap::new();
+        if let Some(site) = site {
+            headers.insert("sec-fetch-site", HeaderValue::from_static(site));
+        }
         page.answer(&Request {
             method,
             uri: path.parse().unwrap(),
-            authority: None,
-            headers: HeaderMap::new(),
+            authority: authority.map(str::to_owned),
+            headers,
             protocol: Protocol::H1,
             secure: false,
+            interim: None,
+            link: None,
             body: Body::empty(),
         })
     }
 
+    const HERE: Option<&str> = Some("127.0.0.1:7080");
+
     #[test]
-    fn every_file_that_the_page_names_is_embedded() {
-        let (_, _, html) = FILES[0];
-        let html = std::str::from_utf8(html).unwrap();
-        let mut named: Vec<String> = ["src=\"", "href=\""]
-            .iter()
-            .flat_map(|attribute| html.split(attribute).skip(1))
-            .map(|rest| format!("/{}", rest.split('"').next().unwrap()))
-            .collect();
-        for (_, kind, script) in FILES.iter().filter(|(path, kind, _)| *kind == SCRIPT && !path.contains("vendor")) {
-            let script = std::str::from_utf8(script).unwrap();
-            assert_eq!(*kind, SCRIPT);
-            named.extend(script.split("from \"./").skip(1).map(|rest| format!("/{}", rest.split('"').next().unwrap())));
+    fn the_page_and_its_description_are_there_and_nothing_else() {
+        assert_eq!(ask(Method::GET, "/?content=live", HERE, None).status, StatusCode::OK);
+        assert_eq!(ask(Method::GET, "/app.js", HERE, Some("cross-site")).status, StatusCode::OK, "it holds no secret");
+        let told = ask(Method::GET, DESCRIPTION, HERE, Some("same-origin"));
+        assert_eq!(
+            (told.status, &told.headers[CONTENT_TYPE]),
+            (StatusCode::OK, &HeaderValue::from_static("application/json"))
+        );
+        assert!(!told.headers.contains_key("access-control-allow-origin"), "no other site may read the token");
+        for path in ["/..%2fCargo.toml", "/tests/play.mjs", "/api", "//index.html"] {
+            assert_eq!(ask(Method::GET, path, HERE, None).status, StatusCode::NOT_FOUND, "{path}");
         }
-        assert!(named.len() > 5, "{named:?}");
-        for path in named {
-            assert_eq!(ask(Method::GET, &path).status, StatusCode::OK, "{path}");
-        }
+        assert_eq!(ask(Method::POST, "/", HERE, None).status, StatusCode::METHOD_NOT_ALLOWED);
     }
 
     #[test]
-    fn files_have_their_types_and_nothing_else_is_there() {
-        let index = ask(Method::GET, "/?content=live");
-        assert_eq!(index.headers[CONTENT_TYPE], HTML);
-        assert_eq!(index.body.length(), Some(FILES[0].2.len() as u64));
-        let head = ask(Method::HEAD, "/app.js");
-        assert_eq!((head.headers[CONTENT_TYPE].to_str().unwrap(), head.body.length()), (SCRIPT, Some(0)));
-        assert_eq!(head.headers[CONTENT_LENGTH], FILES[3].2.len().to_string());
-        assert_eq!(ask(Method::GET, "/api/demo").headers[CONTENT_TYPE], JSON);
-        for path in ["/..%2fCargo.toml", "/tests/play.mjs", "/api", "//index.html"] {
-            assert_eq!(ask(Method::GET, path).status, StatusCode::NOT_FOUND, "{path}");
+    fn the_token_is_for_pages_of_the_demo_alone() {
+        assert_eq!(ask(Method::GET, DESCRIPTION, HERE, Some("cross-site")).status, StatusCode::FORBIDDEN);
+        for elsewhere in [None, Some("evil.example:7080")] {
+            assert_eq!(ask(Method::GET, DESCRIPTION, elsewhere, None).status, StatusCode::MISDIRECTED_REQUEST);
         }
-        assert_eq!(ask(Method::POST, "/").status, StatusCode::METHOD_NOT_ALLOWED);
     }
 }

@@ -2,7 +2,7 @@
 //! nothing ever counts backwards, and no reading takes longer than [`PATIENCE`].
 
 use super::exposition;
-use super::figures::{Figures, NodeCounts, RelayReading};
+use super::figures::{Figures, LedgerCounts, NodeCounts, RelayReading};
 use super::origin::OriginStats;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -25,6 +25,8 @@ struct Status {
     totals: NodeCounts,
     #[serde(default)]
     connections: u64,
+    /// What the adapter's ledger has taken.
+    ledger: Option<LedgerCounts>,
 }
 
 /// Where to read, and what was read last.
@@ -35,7 +37,29 @@ pub(super) struct Readings {
     relays: [SocketAddr; 3],
     origin: Arc<OriginStats>,
     last_adapter: NodeCounts,
-    last_relays: [RelayReading; 3],
+    last_ledger: LedgerCounts,
+    last_relays: [Tally; 3],
+}
+
+/// What a relay counted in all its lives: one that was started again counts from nothing.
+#[derive(Debug, Default)]
+struct Tally {
+    /// In lives that are over.
+    before: RelayReading,
+    now: RelayReading,
+}
+
+impl Tally {
+    fn take(&mut self, new: RelayReading) {
+        if new.bytes_to_viewers < self.now.bytes_to_viewers || new.counts.misses < self.now.counts.misses {
+            self.before = self.before.plus(&self.now);
+        }
+        self.now = new;
+    }
+
+    fn all(&self) -> RelayReading {
+        self.before.plus(&self.now)
+    }
 }
 
 impl Readings {
@@ -47,6 +71,7 @@ impl Readings {
             relays,
             origin,
             last_adapter: NodeCounts::default(),
+            last_ledger: LedgerCounts::default(),
             last_relays: Default::default(),
         }
     }
@@ -57,14 +82,18 @@ impl Readings {
         let (adapter, a, b, c) = tokio::join!(self.status(self.adapter), a, b, c);
         if let Some(status) = adapter {
             self.last_adapter = status.totals;
+            self.last_ledger = status.ledger.unwrap_or(self.last_ledger);
         }
         for (last, new) in self.last_relays.iter_mut().zip([a, b, c]) {
             match new {
-                Some(new) => *last = new,
-                None => last.connections = 0,
+                Some(new) => last.take(new),
+                None => last.now.connections = 0,
             }
         }
-        Figures::of(&self.last_relays, &self.last_adapter, self.origin.totals())
+        let relays = self.last_relays.each_ref().map(Tally::all);
+        let mut figures = Figures::of(&relays, &self.last_adapter, self.origin.totals());
+        figures.receipts = self.last_ledger.kept;
+        figures
     }
 
     async fn relay(&self, admin: SocketAddr) -> Option<RelayReading> {
@@ -100,5 +129,25 @@ impl Readings {
             Some(Limited::new(response.into_body(), MAX_ANSWER).collect().await.ok()?.to_bytes())
         };
         timeout(PATIENCE, answer).await.ok()?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_that_was_started_again_goes_on_counting() {
+        let reading = |bytes, misses, connections| RelayReading {
+            counts: NodeCounts { misses, ..NodeCounts::default() },
+            bytes_to_viewers: bytes,
+            connections,
+            ..RelayReading::default()
+        };
+        let mut tally = Tally::default();
+        for (new, all) in [((100, 3, 2), (100, 3, 2)), ((150, 4, 2), (150, 4, 2)), ((20, 1, 1), (170, 5, 1))] {
+            tally.take(reading(new.0, new.1, new.2));
+            assert_eq!(tally.all(), reading(all.0, all.1, all.2));
+        }
     }
 }

@@ -44,6 +44,10 @@ pub(super) struct Summary {
     pub(super) ttfb_p95_seconds: Option<f64>,
     /// What did not verify at relays or the adapter, and what viewers found wrong.
     pub(super) integrity_failures: u64,
+    /// Receipts and claims that the ledger had taken when the viewers had gone.
+    pub(super) receipts: u64,
+    /// What each relay delivered to the viewers, as they counted it.
+    pub(super) delivered: BTreeMap<&'static str, Delivered>,
     /// The longest time until a viewer's picture, in seconds.
     pub(super) startup_seconds: Option<f64>,
     /// How often a viewer's buffer ran empty, and for how many seconds together.
@@ -55,6 +59,16 @@ pub(super) struct Summary {
     pub(super) failovers: u64,
     /// Failed requests by class.
     pub(super) errors: BTreeMap<String, u64>,
+}
+
+/// What one relay delivered, as the viewers counted it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Delivered {
+    /// Body bytes of responses that came to their end.
+    pub(super) bytes: u64,
+    /// Requests that failed or were under way when the viewer left, and the bytes that had come.
+    pub(super) cut: u64,
+    pub(super) cut_bytes: u64,
 }
 
 /// What the summary is made from.
@@ -73,6 +87,8 @@ impl Summary {
     pub(super) fn of(course: &Course<'_>) -> Self {
         let Course { viewers, figures, .. } = course;
         let mut segments_by_relay: BTreeMap<_, u64> = RELAYS.into_iter().map(|name| (name, 0)).collect();
+        let mut delivered: BTreeMap<_, Delivered> =
+            RELAYS.into_iter().map(|name| (name, Delivered::default())).collect();
         let mut segments_by_protocol: BTreeMap<&'static str, u64> = BTreeMap::new();
         let mut errors: BTreeMap<String, u64> = BTreeMap::new();
         for viewer in *viewers {
@@ -81,6 +97,10 @@ impl Summary {
                 let name = served.filter(|(_, doors)| doors.iter().any(|known| known.to_string() == *door));
                 for (name, _) in name {
                     *segments_by_relay.entry(name).or_default() += tally.segments;
+                    let delivered: &mut Delivered = delivered.entry(name).or_default();
+                    delivered.bytes += tally.bytes;
+                    delivered.cut += tally.cut + tally.failures;
+                    delivered.cut_bytes += tally.cut_bytes;
                 }
             }
             viewer.versions.iter().for_each(|(version, n)| *segments_by_protocol.entry(version).or_default() += n);
@@ -103,6 +123,8 @@ impl Summary {
             hit_ratio: figures.hit_ratio(),
             ttfb_p95_seconds: figures.first_byte_p95().map(|time| time.as_secs_f64()),
             integrity_failures: figures.integrity_failures + total(|viewer| viewer.integrity_failures),
+            receipts: figures.receipts,
+            delivered,
             startup_seconds: viewers.iter().filter_map(|viewer| viewer.startup_seconds).reduce(f64::max),
             stalls: total(|viewer| viewer.stalls),
             stall_seconds: viewers.iter().map(|viewer| viewer.stall_seconds).sum(),
@@ -170,6 +192,7 @@ impl fmt::Display for Summary {
             megabytes(self.bytes_from_adapter),
             megabytes(self.bytes_from_origin)
         )?;
+        writeln!(f, "  receipts      {} in the ledger", self.receipts)?;
         writeln!(f, "  origin saved  {}   hit {}", percent(self.origin_saved), percent(self.hit_ratio))?;
         let startup = self.startup_seconds.map_or("–".into(), |seconds| format!("{seconds:.2} s"));
         writeln!(
@@ -199,7 +222,7 @@ mod tests {
     }
 
     fn viewer(door: &str, version: &'static str, segments: u64) -> viewer::Summary {
-        let tally = RelayTally { segments, bytes: 1000 * segments, failures: 0 };
+        let tally = RelayTally { segments, bytes: 1000 * segments, ..RelayTally::default() };
         viewer::Summary {
             outcome: Outcome::DurationReached,
             seconds: 12.0,

@@ -5,6 +5,8 @@
 
 use super::network::Relay;
 use crate::exit::{Failure, RUNTIME};
+use crate::ledger::now;
+use crate::token;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -14,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use weir_load::client::{Protocol, Trust};
 use weir_load::viewer::{Config, Event, Outcome, Summary, Viewer};
+use weir_origin::keys::PublisherKeys;
+use weir_protocol::token::SessionClaims;
 
 /// Who watches what: programme, index of the relay, version of HTTP. Two relays serve the film and two the live channel,
 /// so that one has it from another; two viewers share each relay, so that the later one finds what the earlier one fetched.
@@ -30,6 +34,8 @@ const AT_ONCE: usize = 3;
 const LATER: Duration = Duration::from_secs(2);
 /// Events that may wait to be told; further ones are counted and not told.
 const EVENTS: usize = 256;
+/// Longer than any demo.
+const TOKEN_LIFE: Duration = Duration::from_secs(2 * 86_400);
 /// A film that ended is not begun again for less than this.
 const SHORTEST: Duration = Duration::from_secs(2);
 
@@ -43,15 +49,27 @@ pub(super) struct Viewers {
 
 impl Viewers {
     /// Seats all of them.
-    pub(super) fn start(relays: &[Relay], time: Duration, stop: &CancellationToken) -> Result<Self, Failure> {
+    ///
+    /// Each has a token of its own from `keys`, so that relays are paid for what they deliver to it.
+    pub(super) fn start(
+        relays: &[Relay],
+        keys: &PublisherKeys,
+        time: Duration,
+        stop: &CancellationToken,
+    ) -> Result<Self, Failure> {
         let (sink, events) = mpsc::channel(EVENTS);
         let until = Instant::now() + time;
         let mut tasks = JoinSet::new();
         for (seat, (programme, place, protocol)) in SEATS.into_iter().enumerate() {
             let delay = if seat < AT_ONCE { Duration::ZERO } else { LATER.min(time / 4) };
+            let token = token::issue(keys, now(), TOKEN_LIFE, |claims| SessionClaims {
+                prefix: format!("/{programme}/"),
+                ..claims
+            })?;
             let base = |relay: &Relay| {
                 let (scheme, address) = door(relay, protocol);
-                Url::parse(&format!("{scheme}://{address}/{programme}/master.m3u8"))
+                let url = Url::parse(&format!("{scheme}://{address}/{programme}/master.m3u8"))?;
+                Ok::<_, url::ParseError>(token::with(url, &token))
             };
             let mut urls = relays[place..]
                 .iter()

@@ -2,50 +2,60 @@
 //! order: doors drain first, because viewers are waiting; then peers, who find other sources; then the store flushes;
 //! the private address goes last, so that the drain can be watched.
 
-use super::{
-    EdgeArgs,
-    args::{Content, EdgeSettings},
-    status::EdgeStatus,
-};
+use super::{EdgeArgs, args::EdgeSettings, publishers::Joint, status::EdgeStatus, supply::Supply};
 use crate::{
     exit::{Failure, RUNTIME},
-    serving::{self, OneSource},
-    signals,
+    serving, signals,
 };
 use prometheus::Registry;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{task::JoinSet, time::interval};
+use tokio::{sync::watch, time::interval};
 use tokio_util::sync::CancellationToken;
 use weir_edge::{
-    admin::{Admin, Readiness},
+    admin::{Admin, PurgeDesk, Readiness},
     doors::{Doors, DoorsConfig, Limits},
     metrics::{EdgeMetrics, ProcessMetrics},
-    routes::{Routes, RoutesConfig, Site, Sites},
+    routes::{About, KeyLists, Routes, Sites},
     tls::TlsHolder,
+    tokens::Gate as TokenGate,
 };
-use weir_protocol::{ids::PublisherId, resource::ResourceKey};
 use weir_relay::{
     clock::Clock,
-    fetch::Fetch,
-    node::{Identity, Joined, Joining, NodeMetrics, PeerSide, PeerTasks},
-    peer::{Links, Networks, PeerServer},
-    quic::QuicConfig,
-    source::{Trusted, Upstream, UpstreamConfig},
-    store::{Reverify, Store},
+    http::Handler,
+    node::{Identity, NodeMetrics, PeerSide},
+    push::Push,
+    quic::Gate,
+    reach::ReachReport,
 };
 
 /// How often gauges are brought up to date.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
-/// How long the store may take to write what waits.
-const FLUSH: Duration = Duration::from_secs(10);
+
+/// Makes another handler of the routes.
+pub(crate) type Door = Box<dyn FnOnce(Arc<dyn Handler>) -> Arc<dyn Handler> + Send>;
+
+/// What another part of this program puts around an edge; nothing by default.
+#[derive(Default)]
+pub(crate) struct Around {
+    /// What the doors call instead of the routes.
+    pub(crate) door: Option<Door>,
+    /// A switch in front of the peer socket.
+    pub(crate) gate: Option<Gate>,
+    /// The clock by which the relay judges ages, grants and signatures.
+    pub(crate) clock: Clock,
+}
 
 /// Runs an edge until it is told to stop.
 pub(crate) async fn run(args: EdgeArgs) -> Result<(), Failure> {
+    run_within(args, CancellationToken::new(), Around::default()).await
+}
+
+/// The same, with something around it, until a signal comes or `stop` is cancelled.
+pub(crate) async fn run_within(args: EdgeArgs, stop: CancellationToken, around: Around) -> Result<(), Failure> {
     let settings = args.settle()?;
-    let stop = CancellationToken::new();
     signals::listen(stop.clone()).map_err(|error| Failure::new(RUNTIME, error))?;
     if settings.exit_with_stdin {
         signals::stop_with_stdin(stop.clone());
@@ -54,6 +64,7 @@ pub(crate) async fn run(args: EdgeArgs) -> Result<(), Failure> {
     let identity = Identity::load_or_create(&settings.data)?;
     let registry = Registry::new();
     let node = NodeMetrics::register(&registry)?;
+    node.limits_upload(settings.upload.rate().map_or(0, std::num::NonZeroU64::get));
     let edge =
         EdgeMetrics::register(&registry, env!("CARGO_PKG_VERSION"), option_env!("WEIR_COMMIT").unwrap_or("unknown"))?;
     ProcessMetrics::register(&registry)?;
@@ -73,10 +84,19 @@ pub(crate) async fn run(args: EdgeArgs) -> Result<(), Failure> {
     let admin = Doors::bind(DoorsConfig::plain(vec![settings.admin]))?;
 
     let name = serving::cache_name(identity.relay());
-    let content = Supply::open(&settings, &identity, &node).await?;
+    let content =
+        Supply::open(&settings, &identity, &node, &doors.local_addrs().tls, around.gate, around.clock).await?;
     let fetch = content.fetch.clone();
-    let routes =
-        Routes::new(fetch.clone(), Sites::new(content.sites.clone())?, name, edge.clone(), RoutesConfig::default());
+    let mut routes =
+        Routes::new(fetch.clone(), Sites::new(content.sites.clone())?, name, edge.clone(), settings.routes())
+            .steering(content.steers(identity.relay()));
+    if let Some(networks) = content.networks.clone() {
+        let keys: KeyLists = Arc::new(move |publisher| Some(networks.get(publisher)?.ring().encoded().to_vec()));
+        routes = routes.telling(About { relay: identity.relay(), keys });
+    }
+    if let Some((networks, meter)) = content.networks.clone().zip(content.meter.clone()) {
+        routes = routes.behind(TokenGate::new(identity.relay(), Arc::new(Joint(networks)), Some(meter)));
+    }
     let status = Arc::new(EdgeStatus {
         started: Instant::now(),
         relay: content.networks.is_some().then(|| identity.relay()),
@@ -85,175 +105,56 @@ pub(crate) async fn run(args: EdgeArgs) -> Result<(), Failure> {
         node: node.clone(),
         edge: edge.clone(),
         networks: content.networks.clone(),
+        reach: content.reach.clone(),
+        push: content.push.clone(),
+        meter: content.meter.clone(),
+        audits: content.audits.clone(),
         spki: Some(certificate.spki_sha256_base64().to_owned()),
     });
 
     report(&settings, &identity, &doors, &admin, &content, &status);
     let stop_admin = CancellationToken::new();
-    let pages = Admin::new(registry, readiness.clone(), status.clone(), Vec::new());
+    let publishers = content.sites.iter().map(|site| site.publisher).collect();
+    let purges = PurgeDesk::new(fetch, publishers, serving::admin_token(&settings.data)?);
+    let pages = Admin::new(registry, readiness.clone(), status.clone(), Vec::new()).purging(purges);
     let admin = tokio::spawn(admin.run(Arc::new(pages), stop_admin.clone()));
     let observing = tokio::spawn(observe(status.clone(), stop_admin.clone()));
+    let reaching = tokio::spawn(tell_reachability(content.reach.clone(), settings.json, stop_admin.clone()));
     let draining = tokio::spawn(serving::announce_drain(stop.clone(), readiness.clone(), edge.clone()));
+    let reporting = tokio::spawn(content.report_door(&settings, &edge, stop.clone(), stop_admin.clone()));
     accepting.set(true);
-    let served = doors.run(Arc::new(routes), stop.clone()).await;
+    let routes: Arc<dyn Handler> = Arc::new(routes);
+    let routes = match around.door {
+        Some(door) => door(routes),
+        None => routes,
+    };
+    let served = doors.run(routes, stop.clone()).await;
     // Also when a door ended by itself: everything else goes down with it.
     stop.cancel();
     content.close().await;
     stop_admin.cancel();
-    for task in [observing, draining] {
+    for task in [observing, draining, reaching, reporting] {
         task.await.map_err(|error| Failure::new(RUNTIME, error))?;
     }
     admin.await.map_err(|error| Failure::new(RUNTIME, error))??;
     Ok(served?)
 }
 
-/// Where content comes from, running.
-struct Supply {
-    fetch: Fetch,
-    store: Arc<Store>,
-    sites: Vec<Site>,
-    networks: Option<Arc<Networks>>,
-    peers: Option<PeerSide>,
-    tasks: JoinSet<()>,
-    stop_peers: CancellationToken,
-    stop_store: CancellationToken,
-}
-
-impl Supply {
-    async fn open(settings: &EdgeSettings, identity: &Identity, node: &Arc<NodeMetrics>) -> Result<Self, Failure> {
-        match &settings.content {
-            Content::Upstream(url) => {
-                Self::upstream(settings, url.clone(), serving::cache_name(identity.relay()), node)
-            }
-            Content::Join(urls) => Self::join(settings, urls, identity, node).await,
+/// Prints how this relay can be reached, once that is known, and each time it changes.
+async fn tell_reachability(reach: Option<watch::Receiver<ReachReport>>, json: bool, stop: CancellationToken) {
+    let Some(mut reach) = reach.filter(|_| !json) else { return };
+    let mut told = None;
+    loop {
+        let line = reach.borrow_and_update().sentence();
+        let known = reach.borrow().known_after_ms.is_some();
+        if known && told.as_ref() != Some(&line) {
+            println!("✔ reachability  {line}");
+            told = Some(line);
         }
-    }
-
-    fn store(settings: &EdgeSettings, reverify: Reverify, node: &Arc<NodeMetrics>) -> Result<Arc<Store>, Failure> {
-        let config = serving::store_config(settings.memory, settings.disk, settings.data.join("cache"));
-        Ok(Arc::new(Store::open(config, reverify, node.clone())?))
-    }
-
-    fn upstream(
-        settings: &EdgeSettings,
-        url: url::Url,
-        name: String,
-        node: &Arc<NodeMetrics>,
-    ) -> Result<Self, Failure> {
-        // A pull-through cache holds nothing signed, so nothing is verified again when it comes from disk.
-        let store = Self::store(settings, Arc::new(|_, _| None), node)?;
-        let publisher = PublisherId::unsigned(url.as_str());
-        let mut config = UpstreamConfig::new(url);
-        config.ca.clone_from(&settings.ca);
-        config.name = name;
-        let limits = serving::fetch_config(settings.memory);
-        let source = Trusted::new(Upstream::new(config)?, Clock::System, limits.max_object_bytes);
-        let plan = Arc::new(OneSource(Arc::new(source)));
-        let fetch = Fetch::new(store.clone(), plan, node.clone(), Clock::System, limits);
-        let mut supply = Self {
-            fetch,
-            store,
-            sites: vec![Site { publisher, name: None, hosts: Vec::new() }],
-            networks: None,
-            peers: None,
-            tasks: JoinSet::new(),
-            stop_peers: CancellationToken::new(),
-            stop_store: CancellationToken::new(),
-        };
-        supply.run_store();
-        Ok(supply)
-    }
-
-    async fn join(
-        settings: &EdgeSettings,
-        urls: &[url::Url],
-        identity: &Identity,
-        node: &Arc<NodeMetrics>,
-    ) -> Result<Self, Failure> {
-        let peers = PeerSide::start(QuicConfig::new(settings.peer, identity.keypair.clone())).await?;
-        let networks = Arc::new(Networks::new(peers.links.clone(), Clock::System));
-        let mut joined: Vec<Joined> = Vec::new();
-        for url in urls {
-            let joining = Joining {
-                url: url.clone(),
-                ca: settings.ca.clone(),
-                data: settings.data.clone(),
-                me: identity.relay(),
-                clock: Clock::System,
-            };
-            let one = joining.join().await?;
-            networks.join(one.network.clone());
-            joined.push(one);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = reach.changed() => if changed.is_err() { return },
         }
-        let known = networks.clone();
-        let reverify: Reverify = Arc::new(move |record, key: &ResourceKey| {
-            let ring = known.get(&key.publisher)?.ring();
-            record.clone().verify(&ring, key, Clock::System.now()).ok()
-        });
-        let store = Self::store(settings, reverify, node)?;
-        let fetch = Fetch::new(
-            store.clone(),
-            networks.clone(),
-            node.clone(),
-            Clock::System,
-            serving::fetch_config(settings.memory),
-        );
-        let sites = joined.iter().map(|one| Site {
-            publisher: one.document.publisher,
-            name: Some(one.document.name.clone()),
-            hosts: one.document.hosts.clone(),
-        });
-        let mut supply = Self {
-            fetch: fetch.clone(),
-            store,
-            sites: sites.collect(),
-            networks: Some(networks.clone()),
-            peers: Some(peers.side),
-            tasks: JoinSet::new(),
-            stop_peers: CancellationToken::new(),
-            stop_store: CancellationToken::new(),
-        };
-        supply.run_store();
-        supply.run_peers(
-            peers.tasks,
-            PeerServer::relay(networks, fetch, Clock::System, node.clone()),
-            joined,
-            &peers.links,
-        );
-        Ok(supply)
-    }
-
-    fn run_store(&mut self) {
-        let (store, stop) = (self.store.clone(), self.stop_store.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = store.run(stop).await {
-                tracing::error!(%error, "the disk cache stopped; serving from memory");
-            }
-        });
-    }
-
-    fn run_peers(&mut self, tasks: PeerTasks, server: PeerServer, joined: Vec<Joined>, links: &Arc<Links>) {
-        let serving = PeerSide::serve(tasks, server, self.stop_peers.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the peer server failed");
-            }
-        });
-        for one in joined {
-            self.tasks.spawn(one.stay(links.clone(), self.stop_peers.clone()));
-        }
-    }
-
-    async fn close(mut self) {
-        self.stop_peers.cancel();
-        if tokio::time::timeout(FLUSH, self.fetch.drain()).await.is_err() {
-            tracing::warn!("some fills were still running at the end");
-        }
-        self.stop_store.cancel();
-        if let Some(peers) = self.peers.take() {
-            peers.shutdown().await;
-        }
-        while self.tasks.join_next().await.is_some() {}
     }
 }
 
@@ -264,7 +165,11 @@ async fn observe(status: Arc<EdgeStatus>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
                 let (members, _) = status.peers();
+                if let Some(reach) = &status.reach {
+                    status.node.reachable(reach.borrow().conclusion.class);
+                }
                 status.node.observe(status.fetch.store(), status.networks.as_ref().map(|networks| &**networks.links()), members);
+                status.node.observe_push(status.push.as_ref().map_or((0, 0), Push::totals));
             }
         }
     }

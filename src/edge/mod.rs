@@ -2,7 +2,12 @@
 
 mod args;
 mod assembly;
+mod audit;
+mod door;
+mod publishers;
+mod settled;
 mod status;
+mod supply;
 
 pub(crate) use args::EdgeArgs;
-pub(crate) use assembly::run;
+pub(crate) use assembly::{Around, run, run_within};

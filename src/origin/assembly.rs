@@ -2,59 +2,83 @@
 //! order: doors drain first, then relays are let go (they find one another's copies), then the store flushes.
 
 use super::{
-    OriginArgs,
-    args::{OriginSettings, UpstreamKind},
+    OriginArgs, Ring,
+    args::{OriginCommand, OriginSettings, UpstreamKind},
+    document::{document, issue},
+    evidence::EvidenceCommand,
+    ledger::{LOG_PATH, LedgerSide},
+    probe,
+    status::{OriginStatus, observe, report},
+    takedown::{self, TakedownCommand},
 };
 use crate::{
     exit::{Failure, RUNTIME},
+    ledger::Files,
+    reload::ListFile,
     serving::{self, OneSource},
     signals,
 };
 use prometheus::Registry;
-use serde_json::{Value, json};
 use std::{
-    net::SocketAddr,
+    pin::Pin,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
-use tokio::{task::JoinSet, time::interval};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use weir_edge::{
-    admin::{Admin, Readiness, StatusSource},
-    doors::{Doors, DoorsConfig, Limits, LocalAddrs},
+    admin::{Admin, PurgeDesk, Readiness},
+    doors::{Doors, DoorsConfig, Limits},
     metrics::{EdgeMetrics, ProcessMetrics},
-    routes::{Routes, RoutesConfig, Site, Sites},
+    routes::{Routes, RoutesConfig, Site, Sites, Steers},
     tls::TlsHolder,
+    tokens::{Gate, Publishers},
 };
-use weir_origin::{folder::Folder, follow::follow, handler::AdapterHandler, keys::PublisherKeys, signed::Signed};
-use weir_protocol::{
-    ids::PublisherId,
-    keys::KeyRing,
-    resource::ResourceKey,
-    wellknown::{PeerInfo, Policy, WELL_KNOWN_PATH, WELL_KNOWN_VERSION, WellKnown},
+use weir_ledger::tile::Folder as LogFolder;
+use weir_origin::{
+    collector::Collector,
+    folder::Folder,
+    follow::Follower,
+    granting::{AllowList, Grants, Rule},
+    handler::AdapterHandler,
+    keys::PublisherKeys,
+    ll::LowLatency,
+    observe::{ObservedDoors, Observer, Whom, restore},
+    own::Own,
+    ranges::Ranges,
+    reports::Reports,
+    signed::Signed,
+    steering::{Desk, Proofs, ProverConfig},
+    takedown::Takedowns,
 };
+use weir_protocol::{epoch::DEFAULT_EPOCH_MS, ids::PublisherId, keys::KeyRing, resource::ResourceKey};
 use weir_relay::{
+    access::{Kept, Withheld},
     clock::Clock,
     fetch::Fetch,
     node::{Identity, NodeMetrics, PeerSide, PeerSideParts},
-    peer::{Directory, Links, PeerServer},
-    quic::{QuicConfig, multiaddr_of},
-    source::{Source, Upstream, UpstreamConfig},
+    peer::{Directory, PeerServer},
+    push::{Push, PushConfig, watching},
+    quic::QuicConfig,
+    reach::AdapterReach,
+    source::{RawSource, Source, Upstream, UpstreamConfig},
     store::{Reverify, Store},
 };
 
-/// How often gauges are brought up to date.
-const OBSERVE_EVERY: Duration = Duration::from_secs(1);
-/// How often a fresh key list is issued; a list is good for thirty days.
-const ISSUE_EVERY: Duration = Duration::from_secs(12 * 3600);
 /// How long the store may take to write what waits.
 const FLUSH: Duration = Duration::from_secs(10);
 
-/// The keys that verify what this adapter has signed.
-type Ring = Arc<RwLock<KeyRing>>;
+/// Connections of relays, both protocols together: every relay of a large network has one for bytes and may have one for
+/// control. Idle ones hold no windows.
+const MAX_CONNECTIONS: u32 = 32_768;
 
 /// Runs an adapter until it is told to stop.
-pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
+pub(crate) async fn run(mut args: OriginArgs) -> Result<(), Failure> {
+    match args.command.take() {
+        Some(OriginCommand::Takedown(args)) => return takedown::run(args).await,
+        Some(OriginCommand::Probe(args)) => return probe::run(*args).await,
+        None => {}
+    }
     let settings = args.settle()?;
     let stop = CancellationToken::new();
     signals::listen(stop.clone()).map_err(|error| Failure::new(RUNTIME, error))?;
@@ -87,7 +111,9 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
         metrics: Some(edge.clone()),
     })?;
     let admin = Doors::bind(DoorsConfig::plain(vec![settings.admin]))?;
-    let peers = PeerSide::start(QuicConfig::new(settings.peer, identity.keypair.clone())).await?;
+    let mut quic = QuicConfig::new(settings.peer, identity.keypair.clone());
+    quic.tuning.max_connections = MAX_CONNECTIONS;
+    let peers = PeerSide::start(quic).await?;
 
     let name = serving::cache_name(identity.relay());
     let now = Clock::System.now();
@@ -95,18 +121,78 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
     let ring: Ring = Arc::new(RwLock::new(keys.ring(now)?));
     let store = store(&settings, ring.clone(), &node)?;
     let limits = serving::fetch_config(settings.memory);
-    let (watching, follower) = follow(node.clone());
-    let plan = Arc::new(OneSource(source(&settings, &keys, &name, limits.max_object_bytes)?));
+    let (watching, watched) = watching(node.clone());
+    let (list, rule) = match &settings.grant_list {
+        None => (None, Rule::Open),
+        Some(path) => {
+            let (file, list) = ListFile::open(path, AllowList::parse)?;
+            (Some(file), Rule::List(list))
+        }
+    };
+    let called = settings.hosts.first().cloned().or_else(|| settings.name.clone());
+    let called = called.unwrap_or_else(|| keys.publisher().to_string());
+    let ledger = LedgerSide::open(&settings.ledger, &settings.data, &called).await?;
+    let epoch_ms = ledger.as_ref().map_or(DEFAULT_EPOCH_MS, |ledger| ledger.epoch_ms);
+    let grants = Grants::new(keys.signer(), ring.clone(), settings.grant_epochs, rule).counting_by(epoch_ms);
+    let grants = Arc::new(grants);
+    let directory = Arc::new(Directory::new(keys.root(), keys.list(now)?, grants.clone(), Clock::System));
+    let collector = ledger.as_ref().map(|ledger| {
+        let collector = Collector::new(ring.clone(), ledger.submitter.clone(), &directory, Clock::System);
+        directory.set_collector(Arc::new(collector.clone()));
+        collector
+    });
+    let kept = Kept::of(&settings.data.join("takedowns"), keys.publisher());
+    let takedowns = Takedowns::open(keys.signer(), directory.clone(), kept, Clock::System)?;
+    let reports = Reports::register(&registry)?;
+    let proofs = Arc::new(Proofs::default());
+    let links = peers.links.clone();
+    let way = links.clone();
+    let desk = Arc::new(Desk::new(directory.clone(), proofs.clone(), move |relay| way.round_trip(relay)));
+    let ranges = Arc::new(Ranges::new(keys.publisher()));
+    let own = OwnPages { desk, reports: reports.clone(), ranges: ranges.clone() };
+    let observer = match &ledger {
+        None => None,
+        Some(ledger) => {
+            let whom = Whom::new(directory.clone(), proofs.clone());
+            let observer = Observer::new(ring.clone(), whom, epoch_ms, Clock::System, &registry)?;
+            // Before the first sighting: sums go on where they stood.
+            restore(&observer, ledger.log.store(), epoch_ms).await.map_err(|error| Failure::new(RUNTIME, error))?;
+            Some(Arc::new(observer))
+        }
+    };
+    let (source, packager) = source(&settings, &keys, &name, limits.max_object_bytes, own)?;
+    let withdrawn = directory.clone();
+    let plan = Arc::new(OneSource::new(source, move |key| {
+        withdrawn.withdrawn().covers(key, Clock::System.now()).then_some(Withheld::TakenDown)
+    }));
     let fetch = Fetch::new(store.clone(), plan, Arc::new(watching), Clock::System, limits);
-    let directory = Arc::new(Directory::new(keys.root(), keys.list(now)?));
+    ranges.attach(fetch.clone());
+    // Whatever is purged here, the relays purge as well.
+    fetch.spread_by(directory.clone());
     let document = document(&settings, &keys, &identity, &peers).await?;
 
     let publisher = keys.publisher();
     let site = Site { publisher, name: Some(document.name.clone()), hosts: document.hosts.clone() };
-    let routes = Routes::new(fetch.clone(), Sites::new(vec![site])?, name, edge.clone(), RoutesConfig::default());
-    let handler = AdapterHandler::new(&document, Arc::new(routes)).map_err(|error| Failure::new(RUNTIME, error))?;
+    let policies = settings.steering.clone().map(|steering| (publisher, steering)).into_iter().collect();
+    let own = OwnContent { publisher, ring: ring.clone(), required: settings.require_tokens };
+    let gate = Gate::new(identity.relay(), Arc::new(own), None);
+    let routes = Routes::new(fetch.clone(), Sites::new(vec![site])?, name, edge.clone(), RoutesConfig::default())
+        .steering(Steers { policies, ..Steers::default() })
+        .behind(gate);
+    let mut handler = AdapterHandler::new(&document, Arc::new(routes)).map_err(|error| Failure::new(RUNTIME, error))?;
+    if let Some(ledger) = &ledger {
+        handler = handler.with_pages(LOG_PATH, Arc::new(Files::new(LogFolder::new(&ledger.folder), LOG_PATH)));
+    }
     let handler = Arc::new(handler);
-    let PeerSideParts { side, links, tasks, control: _ } = peers;
+    let observed = Arc::new(ObservedDoors::new(handler.clone(), reports, observer.clone()));
+    let PeerSideParts { side, tasks, control, .. } = peers;
+    let addresses = document.adapter.addresses.iter().filter_map(|address| address.parse().ok()).collect();
+    let reach = AdapterReach::start(control, side.events(), directory.clone(), addresses)
+        .await
+        .map_err(|error| Failure::new(RUNTIME, error))?;
+    let (push, wants) =
+        Push::root(fetch.clone(), links.clone(), node.clone(), node.clone(), PushConfig::default(), directory.clone());
+    let follower = Follower::new(watched).pushing(push.clone(), wants);
     let status = Arc::new(OriginStatus {
         started: Instant::now(),
         publisher,
@@ -115,8 +201,12 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
         node: node.clone(),
         directory: directory.clone(),
         links: links.clone(),
+        push: push.clone(),
+        proofs: proofs.clone(),
+        collector,
+        observer: observer.clone(),
     });
-    report(&settings, &keys, &document, &doors, &admin, &side);
+    report(&settings, &keys, &document, &doors, &admin, &side, ledger.as_ref());
 
     let (stop_peers, stop_store, stop_admin) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -130,16 +220,62 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
         }
     });
     let server = PeerServer::adapter(directory.clone(), links, fetch.clone(), node.clone());
+    let server = server.with_trees(Arc::new(push.clone()));
     let serving_peers = PeerSide::serve(tasks, server, stop_peers.clone());
+    background.spawn(reach.run(stop_peers.clone()));
     background.spawn(follower.run(fetch.clone(), stop_peers.clone()));
-    background.spawn(issue(keys, ring, document, handler.clone(), directory, stop_peers.clone()));
+    background.spawn(push.tend(stop_peers.clone()));
+    background.spawn({
+        let (directory, config, stop) =
+            (directory.clone(), ProverConfig { ca: settings.ca.clone() }, stop_peers.clone());
+        let proofs = proofs.clone();
+        async move {
+            if let Err(error) = proofs.run(directory, config, stop).await {
+                tracing::error!(%error, "no relay's door can be asked who it is: players are not steered to relays");
+            }
+        }
+    });
+    if let Some(packager) = packager {
+        background.spawn(packager(stop_peers.clone()));
+    }
+    let evidence = ledger.as_ref().map(|ledger| EvidenceCommand {
+        log: ledger.log.clone(),
+        submitter: ledger.submitter.clone(),
+        ring: ring.clone(),
+        epoch_ms,
+    });
+    let submitter = ledger.as_ref().map(|ledger| ledger.submitter.clone());
+    if let Some((observer, submitter)) = observer.zip(submitter.clone()) {
+        // It ends after the doors and before the ledger, with what is left to state.
+        background.spawn(observer.run(submitter, keys.signer(), publisher, epoch_ms, stop_peers.clone()));
+    }
+    background.spawn(issue(keys, ring, document, handler.clone(), directory.clone(), submitter, stop_peers.clone()));
     background.spawn(observe(status.clone(), stop_admin.clone()));
     background.spawn(serving::announce_drain(stop.clone(), readiness.clone(), edge));
-    let pages = Admin::new(registry, readiness, status, Vec::new());
+    if let Some(file) = list {
+        let directory = directory.clone();
+        let renew = move |list| {
+            grants.set_rule(Rule::List(list));
+            directory.policy_changed();
+        };
+        background.spawn(file.watch(AllowList::parse, renew, stop_peers.clone()));
+    }
+    let purges = PurgeDesk::new(fetch.clone(), vec![publisher], serving::admin_token(&settings.data)?);
+    let mut pages = Admin::new(registry, readiness, status, Vec::new()).purging(purges);
+    if settings.admin.ip().is_loopback() {
+        pages = pages.with_command(TakedownCommand::new(takedowns, publisher));
+        if let Some(command) = evidence {
+            pages = pages.with_command(Arc::new(command));
+        }
+    } else {
+        tracing::warn!(
+            "the private address is not on loopback: content cannot be taken down over it, nor evidence logged"
+        );
+    }
     let admin = tokio::spawn(admin.run(Arc::new(pages), stop_admin.clone()));
 
     accepting.set(true);
-    let served = doors.run(handler, stop.clone()).await;
+    let served = doors.run(observed, stop.clone()).await;
     stop.cancel();
     stop_peers.cancel();
     if tokio::time::timeout(FLUSH, fetch.drain()).await.is_err() {
@@ -150,6 +286,9 @@ pub(crate) async fn run(args: OriginArgs) -> Result<(), Failure> {
     side.shutdown().await;
     stop_admin.cancel();
     while background.join_next().await.is_some() {}
+    if let Some(ledger) = ledger {
+        ledger.close().await?;
+    }
     admin.await.map_err(|error| Failure::new(RUNTIME, error))??;
     Ok(served?)
 }
@@ -165,12 +304,23 @@ fn store(settings: &OriginSettings, ring: Ring, node: &Arc<NodeMetrics>) -> Resu
     Ok(Arc::new(Store::open(config, reverify, node.clone())?))
 }
 
+/// What stands in front of the origin.
+struct OwnPages {
+    desk: Arc<Desk>,
+    reports: Arc<Reports>,
+    ranges: Arc<Ranges>,
+}
+
+/// What makes channels of low latency, until it is told to stop.
+type Packaging = Box<dyn FnOnce(CancellationToken) -> Pin<Box<dyn Future<Output = ()> + Send>>>;
+
 fn source(
     settings: &OriginSettings,
     keys: &PublisherKeys,
     name: &str,
     longest: u64,
-) -> Result<Arc<dyn Source>, Failure> {
+    own: OwnPages,
+) -> Result<(Arc<dyn Source>, Option<Packaging>), Failure> {
     Ok(match &settings.upstream {
         UpstreamKind::Http(url) => {
             let config = UpstreamConfig {
@@ -180,153 +330,46 @@ fn source(
                 idle_timeout: settings.upstream_timeout,
                 ..UpstreamConfig::new(url.clone())
             };
-            Arc::new(Signed::new(Upstream::new(config)?, keys.signer(), Clock::System, longest))
+            signed(Upstream::new(config)?, settings, keys, longest, own)
         }
-        UpstreamKind::Folder(path) => Arc::new(Signed::new(Folder::new(path)?, keys.signer(), Clock::System, longest)),
+        UpstreamKind::Folder(path) => signed(Folder::new(path)?, settings, keys, longest, own),
     })
 }
 
-async fn document(
+/// A raw source under the publisher's signature, behind the adapter's own pages, with low latency if that is wished for.
+fn signed<S: RawSource>(
+    source: S,
     settings: &OriginSettings,
     keys: &PublisherKeys,
-    identity: &Identity,
-    peers: &PeerSideParts,
-) -> Result<WellKnown, Failure> {
-    let addresses = if settings.announce.is_empty() {
-        peers.control.listeners().await.map_err(|error| Failure::new(RUNTIME, error))?
-    } else {
-        settings.announce.iter().copied().map(multiaddr_of).collect()
+    longest: u64,
+    own: OwnPages,
+) -> (Arc<dyn Source>, Option<Packaging>) {
+    let OwnPages { desk, reports, ranges } = own;
+    let Some(config) = settings.low_latency else {
+        let source = Own::new(source, Some(desk), reports, ranges);
+        let signed = Signed::new(source, keys.signer(), Clock::System, longest).judging_by(settings.rules);
+        return (Arc::new(signed), None);
     };
-    let publisher = keys.publisher();
-    let adapter = PeerInfo { relay: identity.relay(), addresses: addresses.iter().map(ToString::to_string).collect() };
-    let short: String = publisher.to_string().chars().take("pub-".len() + 8).collect();
-    Ok(WellKnown {
-        version: WELL_KNOWN_VERSION,
-        publisher,
-        name: settings.name.clone().unwrap_or(short),
-        hosts: settings.hosts.clone(),
-        keys: keys.list(Clock::System.now())?,
-        bootstrap: vec![adapter.clone()],
-        adapter,
-        policy: Policy {
-            max_object_bytes: Some(serving::fetch_config(settings.memory).max_object_bytes),
-            tokens_required: false,
-        },
-    })
+    let (source, packager) = LowLatency::new(source, config);
+    let source = Own::new(source, Some(desk), reports, ranges);
+    let signed = Signed::new(source, keys.signer(), Clock::System, longest).judging_by(settings.rules);
+    (Arc::new(signed), Some(Box::new(move |stop| Box::pin(packager.run(stop)))))
 }
 
-/// Issues key lists anew, to relays and in the document.
-async fn issue(
-    keys: PublisherKeys,
-    ring: Ring,
-    mut document: WellKnown,
-    handler: Arc<AdapterHandler>,
-    directory: Arc<Directory>,
-    stop: CancellationToken,
-) {
-    let mut ticks = interval(ISSUE_EVERY);
-    ticks.tick().await;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => match keys.list(Clock::System.now()) {
-                Ok(list) => {
-                    if let Ok(renewed) = keys.ring(Clock::System.now()) {
-                        *ring.write().unwrap_or_else(PoisonError::into_inner) = renewed;
-                    }
-                    document.keys.clone_from(&list);
-                    directory.set_keys(list);
-                    if let Err(error) = handler.set_document(&document) {
-                        tracing::error!(%error, "the join document was not renewed");
-                    }
-                }
-                Err(error) => tracing::error!(%error, "the key list was not renewed"),
-            },
-        }
-    }
-}
-
-struct OriginStatus {
-    started: Instant,
+/// The adapter's own content behind its gate.
+struct OwnContent {
     publisher: PublisherId,
-    addresses: LocalAddrs,
-    fetch: Fetch,
-    node: Arc<NodeMetrics>,
-    directory: Arc<Directory>,
-    links: Arc<Links>,
+    ring: Ring,
+    required: bool,
 }
 
-impl StatusSource for OriginStatus {
-    fn status(&self) -> Value {
-        let relays: Vec<Value> = self
-            .directory
-            .relays()
-            .iter()
-            .map(|relay| {
-                let round_trip = self.links.round_trip(relay).map(|time| time.as_secs_f64());
-                json!({ "relay": relay.to_string(), "round_trip_seconds": round_trip })
-            })
-            .collect();
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "publisher": self.publisher.to_string(),
-            "uptime_seconds": self.started.elapsed().as_secs(),
-            "doors": { "tls": self.addresses.tls, "plain": self.addresses.plain },
-            "relays": relays,
-            "fills": self.fetch.fills(),
-            "totals": self.node.totals(),
-        })
+impl Publishers for OwnContent {
+    fn ring(&self, publisher: &PublisherId) -> Option<Arc<KeyRing>> {
+        let ring = || self.ring.read().unwrap_or_else(PoisonError::into_inner).clone();
+        (*publisher == self.publisher).then(|| Arc::new(ring()))
     }
-}
 
-async fn observe(status: Arc<OriginStatus>, stop: CancellationToken) {
-    let mut ticks = interval(OBSERVE_EVERY);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {
-                let members = status.directory.relays().len();
-                status.node.observe(status.fetch.store(), Some(&status.links), members);
-            }
-        }
-    }
-}
-
-fn report(
-    settings: &OriginSettings,
-    keys: &PublisherKeys,
-    document: &WellKnown,
-    doors: &Doors,
-    admin: &Doors,
-    peers: &PeerSide,
-) {
-    let addresses = doors.local_addrs();
-    let private: Option<SocketAddr> = admin.local_addrs().plain.first().copied();
-    if settings.json {
-        let line = json!({
-            "publisher": document.publisher.to_string(), "name": document.name,
-            "adapter": document.adapter.relay.to_string(),
-            "http": addresses.plain, "tls": addresses.tls, "admin": private, "peer": peers.address(),
-        });
-        println!("{line}");
-        return;
-    }
-    match &settings.upstream {
-        UpstreamKind::Http(url) => println!("✔ upstream   {url}"),
-        UpstreamKind::Folder(path) => println!("✔ upstream   folder {}", path.display()),
-    }
-    println!("✔ publisher  {} known as /{}/", document.publisher, document.name);
-    if keys.created {
-        println!("  its root key was made just now: keep a copy of {} in a safe place", keys.root_path.display());
-    }
-    println!("✔ relays     come to {}", document.adapter.addresses.join(" · "));
-    for address in &addresses.plain {
-        println!("✔ join       weir edge --join http://{address}   (document: http://{address}{WELL_KNOWN_PATH})");
-    }
-    for address in &addresses.tls {
-        println!("✔ https      https://{address}");
-    }
-    if let Some(private) = private {
-        println!("✔ private    http://{private}/readyz  /metrics  /api/v1/status");
+    fn requires_token(&self, _: &PublisherId) -> bool {
+        self.required
     }
 }

@@ -169,7 +169,8 @@ async fn the_adapter_dies_and_relays_go_on_with_what_they_hold() {
     })
     .await;
     assert_eq!(back.text(), playlist("live", 9, 3, true));
-    assert!(other.get("/live-11.ts").await.body == segment(100, 9));
+    let newest = other.get("/live-11.ts").await;
+    assert!(newest.body == segment(100, 9), "{} {}", newest.status, newest.text());
 }
 
 fn bodies(directory: &Path) -> Vec<PathBuf> {

@@ -7,7 +7,9 @@ mod content;
 mod crowd;
 mod drain;
 mod exits;
+mod fuzz;
 mod garbage;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod kills;
+mod steering;

@@ -41,6 +41,12 @@ impl Options {
         self
     }
 
+    /// A flag without value, or with one behind an equals sign.
+    pub(crate) fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.args.push(flag.into());
+        self
+    }
+
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self

@@ -45,7 +45,12 @@ impl Edge {
 
     /// The same with a name that failing tests show.
     pub(crate) async fn named(label: &str, adapter: &Adapter, options: Options) -> Self {
-        let base = vec!["edge".to_owned(), "--join".to_owned(), adapter.url("/").to_string()];
+        Self::joining(label, &adapter.url("/"), options).await
+    }
+
+    /// A member of the network whose join document this URL shows, be it the adapter's or not.
+    pub(crate) async fn joining(label: &str, url: &Url, options: Options) -> Self {
+        let base = vec!["edge".to_owned(), "--join".to_owned(), url.to_string()];
         Self::start(label, base, &["--listen", "--http", "--peer", "--admin"], options).await
     }
 

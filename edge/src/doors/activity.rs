@@ -1,7 +1,7 @@
 //! When a connection last did something, and when it must be closed for doing nothing. One value per connection, shared
 //! by its driver, its socket wrapper and its response bodies; the per-chunk cost is one clock read and one store.
 
-use super::config::Limits;
+use super::{config::Limits, interim::Interims};
 use crate::metrics::{ConnectionGuard, EdgeMetrics, InFlightGuard};
 use std::{
     io,
@@ -133,11 +133,12 @@ impl Drop for RequestGuard {
 pub(super) struct Watched<S> {
     socket: S,
     activity: Arc<Activity>,
+    interims: Arc<Interims>,
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(socket: S, activity: Arc<Activity>) -> Self {
-        Self { socket, activity }
+    pub(super) fn new(socket: S, activity: Arc<Activity>, interims: Arc<Interims>) -> Self {
+        Self { socket, activity, interims }
     }
 }
 
@@ -170,6 +171,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { socket, interims, .. } = &mut *self;
+        std::task::ready!(interims.poll_write(socket, cx))?;
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 

@@ -9,7 +9,7 @@ use http::{
     uri,
 };
 use std::{sync::Arc, time::SystemTime};
-use weir_relay::http::{Answer, Body, Handler, Protocol, Request, Response};
+use weir_relay::http::{Answer, Body, Handler, InterimSender, Link, Protocol, Request, Response};
 
 /// Overhead that RFC 9113 section 6.5.2 counts for each header field.
 const FIELD_OVERHEAD: usize = 32;
@@ -25,9 +25,16 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Checks a request and gives it to the handler.
-    pub(super) fn call(&self, parts: Parts, protocol: Protocol, body: Body) -> Answer {
+    pub(super) fn call(
+        &self,
+        parts: Parts,
+        protocol: Protocol,
+        body: Body,
+        interim: Option<InterimSender>,
+        link: Option<Link>,
+    ) -> Answer {
         match self.admit(parts, protocol, body) {
-            Ok(request) => self.handler.call(request),
+            Ok(request) => self.handler.call(Request { interim, link, ..request }),
             Err((status, reason)) => Answer::Ready(self.handler.refuse(status, reason)),
         }
     }
@@ -54,7 +61,7 @@ impl Exchange {
         let mut origin_form = uri::Parts::default();
         origin_form.path_and_query = Some(target);
         let uri = Uri::from_parts(origin_form).map_err(|_| (StatusCode::BAD_REQUEST, "bad path"))?;
-        Ok(Request { method, uri, authority, headers, protocol, secure: self.secure, body })
+        Ok(Request { method, uri, authority, headers, protocol, secure: self.secure, body, interim: None, link: None })
     }
 
     /// Completes a response's head and drops the body where the request or the status forbids one.
@@ -145,7 +152,7 @@ mod tests {
 
     async fn ask(request: http::request::Builder) -> (StatusCode, String) {
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let Answer::Ready(mut response) = exchange().call(parts, Protocol::H1, Body::empty()) else {
+        let Answer::Ready(mut response) = exchange().call(parts, Protocol::H1, Body::empty(), None, None) else {
             panic!("the echo is ready")
         };
         let piece = std::future::poll_fn(|cx| response.body.poll_data(cx)).await.unwrap().unwrap();

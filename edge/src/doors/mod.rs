@@ -8,9 +8,12 @@ mod config;
 mod dates;
 mod exchange;
 mod h3;
+mod handshake;
+mod interim;
 mod run;
 mod service;
 mod tcp;
+mod urgency;
 
 pub use config::{DoorError, DoorsConfig, Limits, Transport};
 pub use run::{Doors, LocalAddrs};

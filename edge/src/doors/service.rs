@@ -4,9 +4,11 @@
 use super::{
     activity::{Activity, RequestGuard},
     exchange::Exchange,
+    interim::Interims,
+    urgency::{self, Turn, Turns},
 };
 use bytes::Bytes;
-use http::{Method, Request, Response, Version};
+use http::{HeaderMap, Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use std::{
@@ -18,13 +20,17 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, Sleep};
-use weir_relay::http::{Answer, Body, BodyError, BodySource, Protocol};
+use weir_relay::http::{Answer, Body, BodyError, BodySource, InterimSender, Link, Protocol};
 
 /// Serves one connection's requests.
 #[derive(Clone)]
 pub(super) struct Served {
     pub(super) exchange: Arc<Exchange>,
     pub(super) activity: Arc<Activity>,
+    pub(super) interims: Arc<Interims>,
+    pub(super) turns: Arc<Turns>,
+    /// The way to the client as the handshake has shown it.
+    pub(super) link: Option<Link>,
 }
 
 impl Service<Request<Incoming>> for Served {
@@ -45,18 +51,31 @@ impl Service<Request<Incoming>> for Served {
             let limits = &self.exchange.limits;
             Body::source(Upload::new(incoming, limits.max_request_body, limits.idle_timeout), length)
         };
-        let answer = self.exchange.call(parts, protocol, body);
-        Reply { answer: Some(answer), exchange: self.exchange.clone(), guard: Some(guard), head_only, protocol }
+        // HTTP/1.0 has none, and hyper sends none on HTTP/2.
+        let interims = (parts.version == Version::HTTP_11).then(|| self.interims.clone());
+        let sender: Option<InterimSender> = interims.clone().map(|interims| {
+            let send = move |status, headers: HeaderMap| interims.send(status, &headers);
+            Arc::new(send) as InterimSender
+        });
+        let answer = self.exchange.call(parts, protocol, body, sender, self.link);
+        let exchange = self.exchange.clone();
+        // On HTTP/1.1 there is one response at a time.
+        let turns = (protocol == Protocol::H2).then(|| self.turns.clone());
+        Reply { answer: Some(answer), ready: None, exchange, guard: Some(guard), head_only, protocol, interims, turns }
     }
 }
 
 /// A response on its way.
 pub(super) struct Reply {
     answer: Option<Answer>,
+    /// It is there, but what precedes it is not written yet.
+    ready: Option<weir_relay::http::Response>,
     exchange: Arc<Exchange>,
     guard: Option<RequestGuard>,
     head_only: bool,
     protocol: Protocol,
+    interims: Option<Arc<Interims>>,
+    turns: Option<Arc<Turns>>,
 }
 
 impl Future for Reply {
@@ -65,19 +84,32 @@ impl Future for Reply {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = match self.answer.take() {
             Some(Answer::Ready(response)) => response,
+            None if self.ready.is_some() => match self.ready.take() {
+                Some(response) => response,
+                None => return Poll::Pending,
+            },
             Some(Answer::Pending(mut future)) => match future.as_mut().poll(cx) {
                 Poll::Ready(response) => response,
                 Poll::Pending => {
                     self.answer = Some(Answer::Pending(future));
+                    if let Some(interims) = &self.interims {
+                        interims.watch(cx);
+                    }
                     return Poll::Pending;
                 }
             },
             // Polled after completion, which hyper never does.
             None => return Poll::Pending,
         };
+        if self.interims.as_ref().is_some_and(|interims| !interims.is_written(cx)) {
+            self.ready = Some(response);
+            return Poll::Pending;
+        }
         let (head, body) = self.exchange.finish(self.head_only, self.protocol, response);
         let guard = self.guard.take();
-        Poll::Ready(Ok(head.map(|()| ServedBody { body, guard })))
+        let turn =
+            self.turns.as_ref().filter(|_| !body.is_finished()).map(|turns| turns.enter(urgency::of(head.headers())));
+        Poll::Ready(Ok(head.map(|()| ServedBody { body, guard, turn })))
     }
 }
 
@@ -85,6 +117,8 @@ impl Future for Reply {
 pub(super) struct ServedBody {
     body: Body,
     guard: Option<RequestGuard>,
+    /// Its place among the bodies of an HTTP/2 connection.
+    turn: Option<Turn>,
 }
 
 impl http_body::Body for ServedBody {
@@ -92,7 +126,16 @@ impl http_body::Body for ServedBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let next = ready!(self.body.poll_data(cx));
+        let Self { body, turn, .. } = &mut *self;
+        let next = ready!(match turn {
+            Some(turn) => turn.poll_data(body, cx),
+            None => body.poll_data(cx),
+        });
+        if self.body.is_finished() {
+            self.turn = None;
+        } else if let Some(turn) = &self.turn {
+            turn.moved();
+        }
         if let Some(guard) = &self.guard {
             guard.advanced();
         }

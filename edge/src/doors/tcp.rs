@@ -5,7 +5,10 @@ use super::{
     activity::{Activity, Watched},
     config::Limits,
     exchange::Exchange,
+    handshake::Timed,
+    interim::Interims,
     service::Served,
+    urgency::Turns,
 };
 use crate::{metrics::EdgeMetrics, tls::TlsHolder};
 use hyper_util::{
@@ -22,7 +25,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use weir_relay::http::Protocol;
+use weir_relay::http::{Link, Protocol};
 
 /// Read buffer of an HTTP/1.1 connection at most, and what it queues for writing.
 const H1_BUFFER: usize = 64 * 1024;
@@ -129,10 +132,10 @@ impl Connection {
             tracing::debug!(%error, "TCP_NODELAY not set");
         }
         let Some(tls) = tls else {
-            return self.serve(stream).await;
+            return self.serve(stream, None).await;
         };
-        let handshake = TlsAcceptor::from(tls.tcp()).accept(stream);
-        let stream = tokio::select! {
+        let handshake = TlsAcceptor::from(tls.tcp()).accept(Timed::new(stream));
+        let mut stream = tokio::select! {
             () = self.cancel.cancelled() => return,
             outcome = timeout(self.exchange.limits.handshake_timeout, handshake) => match outcome {
                 Ok(Ok(stream)) => stream,
@@ -142,13 +145,22 @@ impl Connection {
         };
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         self.activity.speaks(if h2 { Protocol::H2 } else { Protocol::H1 });
-        self.serve(stream).await;
+        let round_trip = stream.get_mut().0.stop();
+        let link = round_trip.map(|round_trip| Link { round_trip, kbit_per_second: None });
+        self.serve(stream, link).await;
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S, link: Option<Link>) {
         let Self { builder, exchange, activity, cancel } = self;
-        let io = TokioIo::new(Watched::new(stream, activity.clone()));
-        let service = Served { exchange: exchange.clone(), activity: activity.clone() };
+        let interims = Arc::new(Interims::default());
+        let io = TokioIo::new(Watched::new(stream, activity.clone(), interims.clone()));
+        let service = Served {
+            exchange: exchange.clone(),
+            activity: activity.clone(),
+            interims,
+            turns: Arc::new(Turns::default()),
+            link,
+        };
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut draining = false;
         loop {

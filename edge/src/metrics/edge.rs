@@ -209,6 +209,11 @@ impl EdgeMetrics {
         self.draining.set(i64::from(draining));
     }
 
+    /// Bytes of response bodies handed over so far.
+    pub fn sent(&self) -> u64 {
+        self.bytes.iter().map(IntCounter::get).sum()
+    }
+
     /// Client connections open now.
     pub fn open_connections(&self) -> i64 {
         self.connections.iter().map(IntGauge::get).sum()

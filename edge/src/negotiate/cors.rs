@@ -14,7 +14,7 @@ use weir_relay::http::Response;
 pub const EXPOSED_HEADERS: &str = "Age, Cache-Status, CMSD-Static, CMSD-Dynamic, Content-Length, Content-Range, \
      Repr-Digest, Retry-After, Server-Timing, Signature, Signature-Input, Weir-Record";
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
-const METHODS: &str = "GET, HEAD, OPTIONS";
+const METHODS: &str = "GET, HEAD, OPTIONS, POST";
 const REQUEST_HEADERS: &str = "Range, If-Range, If-None-Match, If-Modified-Since, If-Match, If-Unmodified-Since, \
      Accept, Content-Type, Authorization, Priority, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status";
 /// Seconds a browser may remember a preflight; Chromium caps it lower by itself.
@@ -46,7 +46,7 @@ mod tests {
     fn names_each_header_and_allows_what_players_send() {
         let response = preflight();
         assert_eq!(response.status, StatusCode::NO_CONTENT);
-        assert_eq!(response.headers[ACCESS_CONTROL_ALLOW_METHODS], "GET, HEAD, OPTIONS");
+        assert_eq!(response.headers[ACCESS_CONTROL_ALLOW_METHODS], "GET, HEAD, OPTIONS, POST");
         assert_eq!(response.headers[ACCESS_CONTROL_MAX_AGE], "86400");
         let allowed = response.headers[ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap_or_default();
         for name in ["Range", "CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status"] {

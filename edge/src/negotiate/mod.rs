@@ -9,4 +9,4 @@ mod range;
 pub use conditional::{Condition, ETag, Validators, evaluate, range_applies};
 pub use cors::{EXPOSED_HEADERS, cors_headers, preflight};
 pub use encoding::accepts_gzip;
-pub use range::{ByteRange, RangeAnswer, content_range, parse_range, unsatisfied_range};
+pub use range::{ByteRange, RangeAnswer, RangeSpec, content_range, parse_range, range_spec, unsatisfied_range};

@@ -34,23 +34,38 @@ pub enum RangeAnswer {
     Unsatisfiable,
 }
 
+/// What a `Range` field asks for, whatever the length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RangeSpec {
+    /// From this byte on, to that one or to the end.
+    From(u64, Option<u64>),
+    /// So many bytes at the end.
+    Last(u64),
+}
+
+/// Reads a `Range` field; `None` when it is answered with everything: another unit, several ranges, or a field that
+/// makes no sense.
+pub fn range_spec(field: &str) -> Option<RangeSpec> {
+    let field = field.trim();
+    let unit = field.get(..UNIT.len())?;
+    if field.len() > MAX_FIELD || !unit.eq_ignore_ascii_case(UNIT) {
+        return None;
+    }
+    let (first, last) = field[UNIT.len()..].trim().split_once('-')?;
+    match (Position::parse(first), Position::parse(last)) {
+        (Position::Absent, Position::At(count)) => Some(RangeSpec::Last(count)),
+        (Position::At(first), Position::Absent) => Some(RangeSpec::From(first, None)),
+        (Position::At(first), Position::At(last)) if first <= last => Some(RangeSpec::From(first, Some(last))),
+        _ => None,
+    }
+}
+
 /// What to answer to a `Range` field for a representation of `length` bytes.
 pub fn parse_range(field: &str, length: u64) -> RangeAnswer {
-    let field = field.trim();
-    let Some(unit) = field.get(..UNIT.len()) else {
-        return RangeAnswer::Whole;
-    };
-    if field.len() > MAX_FIELD || !unit.eq_ignore_ascii_case(UNIT) {
-        return RangeAnswer::Whole;
-    }
-    let Some((first, last)) = field[UNIT.len()..].trim().split_once('-') else {
-        return RangeAnswer::Whole;
-    };
-    match (Position::parse(first), Position::parse(last)) {
-        (Position::Absent, Position::At(count)) => suffix(count, length),
-        (Position::At(first), Position::Absent) => part(first, u64::MAX, length),
-        (Position::At(first), Position::At(last)) if first <= last => part(first, last, length),
-        _ => RangeAnswer::Whole,
+    match range_spec(field) {
+        None => RangeAnswer::Whole,
+        Some(RangeSpec::Last(count)) => suffix(count, length),
+        Some(RangeSpec::From(first, last)) => part(first, last.unwrap_or(u64::MAX), length),
     }
 }
 

@@ -1,16 +1,22 @@
 //! Paths of our own under `/weir/`: here `/weir/record`, the finished record of a resource as JSON, for players that
 //! received the first bytes before the digest existed.
 
-use super::errors;
+use super::{errors, handler::Inner, respond::Asked, steer::written, told::Told};
 use crate::negotiate::cors_headers;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::time::timeout;
+use weir_hls::ResourceKind;
 use weir_protocol::{record::SignedRecord, resource::ResourceKey};
 use weir_relay::{
-    fetch::Fetch,
-    http::{Body, Response},
+    fetch::{Ask, Fetch},
+    http::{Answer, Body, Request, Response},
+    source,
 };
 
 /// How long a record that is not finished yet is waited for.
@@ -36,6 +42,91 @@ struct RecordJson<'a> {
 pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
     percent_encoding::percent_decode_str(value).decode_utf8().ok().map(Into::into)
+}
+
+impl Inner {
+    /// The publisher's word on a range of `key`: a page of the network like any other, signed and kept.
+    pub(super) fn range_record(self: &Arc<Self>, request: &Request, key: &ResourceKey, started: Instant) -> Answer {
+        let query = request.uri.query().unwrap_or_default();
+        let own = |target: &str| {
+            let sites = self.sites();
+            let (publisher, path) = sites.resolve(request.authority.as_deref(), target).ok()?;
+            let found = ResourceKey::parse(publisher, path).ok()?;
+            (found.publisher == key.publisher).then(|| found.path_and_query())
+        };
+        let parameters = [
+            ("key", Some(key.path_and_query())),
+            ("range", parameter(query, "range")),
+            ("playlist", parameter(query, "playlist").and_then(|target| own(&target))),
+        ];
+        let page = match ResourceKey::parse(key.publisher, &format!("/weir/record?{}", written(&parameters))) {
+            Ok(page) => page,
+            Err(error) => return Answer::Ready(errors::bad_path(&error)),
+        };
+        let asked = Asked {
+            method: request.method.clone(),
+            request: Arc::new(source::Asked::get(HeaderMap::new())),
+            protocol: request.protocol,
+            kind: ResourceKind::Other,
+            path: page.path.as_str().to_owned(),
+            wish: None,
+            session: None,
+            onward: None,
+            told: Told::default(),
+            link: None,
+            cmsd: false,
+        };
+        let ask = Ask::viewer(page, asked.request.clone());
+        Answer::Pending(Box::pin(self.clone().page(asked, ask, started)))
+    }
+
+    /// A page of the network, once it is whole: only then has it a signature.
+    async fn page(self: Arc<Self>, asked: Asked, ask: Ask, started: Instant) -> Response {
+        let found = timeout(RECORD_PATIENCE, async {
+            let served = self.fetch().get_for(&ask).await?;
+            while served.entry.body.ended().is_none() {
+                served.entry.body.beyond(served.entry.body.length()).await;
+            }
+            Ok(served)
+        });
+        match found.await {
+            Ok(Ok(served)) => self.finish(asked, &served, started),
+            Ok(Err(error)) => self.nothing(errors::not_fetched(asked.kind, &error), errors::label(&error)),
+            Err(_) => self.nothing(errors::too_slow(asked.kind), "too_slow"),
+        }
+    }
+
+    /// Passes a player's reports to the adapter, with nothing of what its browser says beside them.
+    pub(super) fn reports(self: &Arc<Self>, request: Request, started: Instant) -> Answer {
+        if request.method != Method::POST {
+            return Answer::Ready(errors::reports_only());
+        }
+        let target = parameter(request.uri.query().unwrap_or_default(), "for").unwrap_or_else(|| "/".into());
+        let Ok((publisher, _)) = self.sites().resolve(request.authority.as_deref(), &target) else {
+            return Answer::Ready(errors::misdirected());
+        };
+        let key = match ResourceKey::parse(publisher, "/weir/cmcd") {
+            Ok(key) => key,
+            Err(error) => return Answer::Ready(errors::bad_path(&error)),
+        };
+        let kept = request.headers.get(header::CONTENT_TYPE).map(|value| (header::CONTENT_TYPE, value.clone()));
+        let fields = HeaderMap::from_iter(kept);
+        let asked = Asked {
+            method: request.method,
+            request: Arc::new(source::Asked::pass(Method::POST, fields, request.body)),
+            protocol: request.protocol,
+            kind: ResourceKind::Other,
+            path: key.path.as_str().to_owned(),
+            wish: None,
+            session: None,
+            onward: None,
+            told: Told::default(),
+            link: None,
+            cmsd: false,
+        };
+        let ask = Ask::viewer(key, asked.request.clone());
+        Answer::Pending(Box::pin(self.clone().pass(asked, ask, started)))
+    }
 }
 
 /// Answers `/weir/record?key=…`.

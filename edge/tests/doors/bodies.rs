@@ -54,6 +54,22 @@ async fn both_address_families_are_served() {
 }
 
 #[tokio::test]
+async fn encrypted_doors_know_the_round_trip() {
+    let open = Open::new();
+    for way in WAYS {
+        let told = String::from_utf8(Client::open(&open, way).await.get("/way").await.body).expect("text");
+        match way {
+            Way::H1Plain | Way::H2Plain => assert_eq!(told, "not measured"),
+            Way::H1 | Way::H2 | Way::H3 => {
+                let round_trip = told.parse::<u64>().unwrap_or_else(|_| panic!("{way:?}: {told}"));
+                assert!((1..20_000_000).contains(&round_trip), "{way:?}: {round_trip} µs");
+            }
+        }
+    }
+    open.close().await;
+}
+
+#[tokio::test]
 async fn heads_without_bodies() {
     let open = Open::new();
     for way in WAYS {

@@ -76,9 +76,18 @@ pub(crate) async fn tls(open: &Open, material: &TlsMaterial, alpn: &[u8]) -> std
 }
 
 pub(crate) async fn quic(open: &Open) -> Result<(quinn::Endpoint, quinn::Connection), quinn::ConnectionError> {
+    quic_with(open, quinn::TransportConfig::default()).await
+}
+
+pub(crate) async fn quic_with(
+    open: &Open,
+    transport: quinn::TransportConfig,
+) -> Result<(quinn::Endpoint, quinn::Connection), quinn::ConnectionError> {
     let config = QuicClientConfig::try_from(tls_config(&open.material, b"h3")).expect("TLS 1.3");
     let mut endpoint = quinn::Endpoint::client(SocketAddr::new(open.tls.ip(), 0)).expect("a socket");
-    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(config)));
+    let mut config = quinn::ClientConfig::new(Arc::new(config));
+    config.transport_config(Arc::new(transport));
+    endpoint.set_default_client_config(config);
     let connection = endpoint.connect(open.tls, "localhost").expect("a connection").await?;
     Ok((endpoint, connection))
 }

@@ -6,3 +6,4 @@ mod client;
 mod drain;
 mod hostile;
 mod site;
+mod urgency;

@@ -25,6 +25,7 @@ use weir_relay::http::{Answer, Body, BodyError, BodySource, Handler, Request, Re
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const PIECE: usize = 64 * 1024;
+const PRIORITY: HeaderName = HeaderName::from_static("priority");
 pub(crate) const PROTO: HeaderName = HeaderName::from_static("x-proto");
 
 /// `PIECE` bytes that differ from piece to piece.
@@ -103,7 +104,15 @@ impl Handler for Site {
         let response = match request.uri.path() {
             "/hello" => Response::new(StatusCode::OK).body(Body::full("hello")),
             "/authority" => Response::new(StatusCode::OK).body(Body::full(request.authority.unwrap_or_default())),
+            "/way" => Response::new(StatusCode::OK).body(Body::full(
+                request.link.map_or("not measured".into(), |link| link.round_trip.as_micros().to_string()),
+            )),
             "/big" => Response::new(StatusCode::OK).body(Body::chunks((0..PIECES).map(piece).collect())),
+            "/urgent" | "/patient" => {
+                let urgency = if request.uri.path() == "/urgent" { "u=1" } else { "u=6" };
+                let body = Body::chunks((0..PIECES).map(piece).collect());
+                Response::new(StatusCode::OK).with(PRIORITY, HeaderValue::from_static(urgency)).body(body)
+            }
             "/head" => Response::new(StatusCode::OK).with(CONTENT_LENGTH, HeaderValue::from(77)),
             "/empty" => Response::new(StatusCode::OK),
             "/cached" => Response::new(StatusCode::NOT_MODIFIED),

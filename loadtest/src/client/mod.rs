@@ -9,16 +9,18 @@ mod config;
 mod connection;
 mod error;
 mod exchange;
+mod http2;
 mod http3;
+mod patience;
 mod protocol;
 mod quic;
 mod tcp;
 mod tls;
 
 pub use config::{Config, Timeouts};
-pub use connection::{Connection, Requester};
+pub use connection::{Attended, Connection, Requester};
 pub use error::{Error, Stage};
-pub use exchange::{Exchange, Get};
+pub use exchange::{Exchange, Get, Prepared};
 pub use protocol::{Protocol, UnknownProtocol};
 pub use tls::Trust;
 
@@ -26,6 +28,8 @@ use std::net::SocketAddr;
 
 use tokio::time::timeout;
 use url::{Host, Url};
+
+use connection::Opened;
 
 /// Opens connections; holds the TLS configuration that they share.
 #[derive(Debug, Clone)]
@@ -50,10 +54,30 @@ impl Client {
     /// [`Error::Url`], [`Error::Resolve`], [`Error::Connect`], [`Error::Handshake`] or a time-out of
     /// [`Stage::Connect`].
     pub async fn connect(&self, url: &Url) -> Result<Connection, Error> {
+        Ok(Connection::new(self.open_in_time(url).await?, self.config.timeouts))
+    }
+
+    /// The same for one request at a time, without a task of its own.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn attend(&self, url: &Url) -> Result<Attended, Error> {
+        Ok(Attended::new(self.open_in_time(url).await?, self.config.timeouts))
+    }
+
+    /// A GET to send on this client's connections again and again.
+    ///
+    /// # Errors
+    /// [`Error::Url`] when the URL cannot be requested.
+    pub fn prepare(&self, get: &Get<'_>) -> Result<Prepared, Error> {
+        get.prepare(self.config.protocol)
+    }
+
+    async fn open_in_time(&self, url: &Url) -> Result<Opened, Error> {
         timeout(self.config.timeouts.connect, self.open(url)).await.map_err(|_| Error::Timeout(Stage::Connect))?
     }
 
-    async fn open(&self, url: &Url) -> Result<Connection, Error> {
+    async fn open(&self, url: &Url) -> Result<Opened, Error> {
         let secure = match url.scheme() {
             "https" => true,
             "http" if self.config.protocol != Protocol::H3 => false,
@@ -66,7 +90,7 @@ impl Client {
             Protocol::H1 | Protocol::H2 => {
                 let stream = tcp::dial(&addresses).await?;
                 let tls = if secure { Some((&self.tls, name.as_str())) } else { None };
-                tcp::open(stream, tls, self.config.protocol, self.config.timeouts).await
+                tcp::open(stream, tls, self.config.protocol).await
             }
             Protocol::H3 => quic::open(&addresses, &self.tls, &name, self.config.timeouts).await,
         }

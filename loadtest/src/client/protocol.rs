@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 /// Which version of HTTP a connection speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// HTTP/1.1 (RFC 9112), one request at a time on a connection.

@@ -11,7 +11,7 @@ use quinn::{Endpoint, EndpointConfig, TokioRuntime, TransportConfig};
 use tokio::time::timeout;
 
 use super::config::Timeouts;
-use super::connection::{Connection, Sender, Tasks};
+use super::connection::{Opened, Sender};
 use super::error::{Error, Stage};
 use super::http3::Transport;
 use super::tls::Tls;
@@ -26,16 +26,11 @@ const IDLE: Duration = Duration::from_secs(30);
 const MAX_HEAD: u64 = 64 << 10;
 
 /// Connects to the first address that answers, each with an equal share of the time for connecting.
-pub(super) async fn open(
-    addresses: &[SocketAddr],
-    tls: &Tls,
-    name: &str,
-    timeouts: Timeouts,
-) -> Result<Connection, Error> {
+pub(super) async fn open(addresses: &[SocketAddr], tls: &Tls, name: &str, timeouts: Timeouts) -> Result<Opened, Error> {
     let share = timeouts.connect / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut last = Error::Closed;
     for &address in addresses {
-        match timeout(share, open_one(address, tls, name, timeouts)).await {
+        match timeout(share, open_one(address, tls, name)).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => last = error,
             Err(_) => last = Error::Timeout(Stage::Connect),
@@ -44,7 +39,7 @@ pub(super) async fn open(
     Err(last)
 }
 
-async fn open_one(address: SocketAddr, tls: &Tls, name: &str, timeouts: Timeouts) -> Result<Connection, Error> {
+async fn open_one(address: SocketAddr, tls: &Tls, name: &str) -> Result<Opened, Error> {
     let connect = |source| Error::Connect { address, source };
     let socket = sockets::udp(sockets::any_for(address)).map_err(connect)?;
     let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime)).map_err(connect)?;
@@ -63,12 +58,11 @@ async fn open_one(address: SocketAddr, tls: &Tls, name: &str, timeouts: Timeouts
         .build(h3_quinn::Connection::new(connection.clone()))
         .await
         .map_err(|error| Error::handshake(&error))?;
-    let driver = tokio::spawn(async move {
+    let driver = Box::pin(async move {
         let end = poll_fn(|cx| h3.poll_close(cx)).await;
         tracing::debug!(%end, "connection ended");
     });
-    let transport = Transport::new(connection, endpoint);
-    Ok(Connection::new(Sender::H3(sender), timeouts, driver, Tasks::default(), Some(transport)))
+    Ok(Opened { sender: Sender::H3(sender), driver, quic: Some(Transport::new(connection, endpoint)) })
 }
 
 fn transport() -> TransportConfig {

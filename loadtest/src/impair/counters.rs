@@ -11,7 +11,7 @@ pub struct Direction {
     pub forwarded: u64,
     /// Lost on purpose.
     pub lost: u64,
-    /// Lost for want of room: a full queue or a full socket buffer.
+    /// Lost for want of room: a full queue of the link or of the proxy, or a full socket buffer.
     pub overflowed: u64,
 }
 

@@ -1,8 +1,8 @@
-//! A proxy between clients and one server that makes the network worse: delay and loss for UDP, delay for TCP, each
-//! per direction. For machines whose kernel has no such thing, and for tests.
+//! A proxy between clients and one server that makes the network worse: delay, jitter and a rate for UDP and TCP, loss
+//! and reordering for UDP, each per direction and flow. For machines whose kernel has no such thing, and for tests.
 //!
-//! Invariants: a datagram or byte is never delivered earlier than its direction's delay after it was read; with no
-//! delay and no loss the proxy is transparent; flows, connections and queued data are bounded.
+//! Invariants: a datagram or byte is never delivered earlier than its direction's delay after it was read; with
+//! nothing set the proxy is transparent; flows, connections and queued data are bounded.
 //!
 //! What happens to a packet is decided by [`LinkModel`] alone, without I/O. Waiting is done on a thread of its own
 //! (`timer`) because the runtime's timers tick in whole milliseconds, which would add up over several links.
@@ -25,9 +25,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use self::counters::Counters;
 use self::shared::Shared;
 use crate::sockets;
 
@@ -57,7 +55,7 @@ impl Impairment {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "neither UDP nor TCP is to be carried"));
             }
         };
-        let shared = Arc::new(Shared { config, counters: Counters::default(), cancel: CancellationToken::new() });
+        let shared = Arc::new(Shared::new(config));
         let (timer, thread) = timer::start(Arc::clone(&shared))?;
         let mut tasks = JoinSet::new();
         if let Some(listener) = tcp {
@@ -72,6 +70,16 @@ impl Impairment {
     /// Where clients connect.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// From now on does this to packets, also of flows and connections that are open.
+    pub fn set(&self, up: LinkConfig, down: LinkConfig) {
+        self.shared.links.send_modify(|links| (links.up, links.down) = (up, down));
+    }
+
+    /// Lets nothing pass, or everything again: datagrams are lost, bytes of TCP and new connections wait.
+    pub fn cut(&self, cut: bool) {
+        self.shared.links.send_modify(|links| links.cut = cut);
     }
 
     /// What was done so far.

@@ -58,6 +58,9 @@ pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>, timer: Timer
 async fn carry(mut client: TcpStream, index: u64, shared: Arc<Shared>, timer: Timer) {
     let accepted = Instant::now();
     let work = async {
+        if shared.is_cut() {
+            shared.passes().await;
+        }
         let mut server = match TcpStream::connect(shared.config.to).await {
             Ok(server) => server,
             Err(error) => {
@@ -115,7 +118,7 @@ struct Chunk {
 
 impl Pump {
     async fn run(
-        self,
+        mut self,
         mut from: ReadHalf<'_>,
         mut to: WriteHalf<'_>,
         shared: &Shared,
@@ -130,7 +133,8 @@ impl Pump {
             loop {
                 buffer.reserve(READ);
                 let length = from.read_buf(&mut (&mut buffer).limit(READ)).await?;
-                let at = self.model.stream(Instant::now().max(self.not_before));
+                self.model.set(shared.link(self.way));
+                let at = self.model.stream(Instant::now().max(self.not_before), length);
                 if length == 0 {
                     return queue.send(Chunk { at, data: None }).await.map_err(|_| gone());
                 }
@@ -142,6 +146,9 @@ impl Pump {
         let write = async {
             while let Some(chunk) = arriving.recv().await {
                 timer.wait(chunk.at).await;
+                if shared.is_cut() {
+                    shared.passes().await;
+                }
                 let Some((data, _room)) = chunk.data else {
                     return to.shutdown().await;
                 };

@@ -78,7 +78,8 @@ pub(super) async fn run(listen: Port, shared: Arc<Shared>, timer: Timer) {
                 }
                 if let Some(flow) = flows.get_mut(&client) {
                     touch(&flow.activity, started);
-                    let verdict = flow.model.datagram(Instant::now());
+                    flow.model.set(shared.link(Way::Up));
+                    let verdict = flow.model.datagram(Instant::now(), length);
                     forward(&shared, &timer, verdict, Way::Up, &flow.send, None, &buffer[..length]);
                 }
             }
@@ -144,7 +145,8 @@ impl Back {
                 received = self.upstream.recv(&mut buffer) => match received {
                     Ok(length) => {
                         touch(&self.activity, self.started);
-                        let verdict = self.model.datagram(Instant::now());
+                        self.model.set(shared.link(Way::Down));
+                        let verdict = self.model.datagram(Instant::now(), length);
                         let to = Some(self.client);
                         forward(&shared, &timer, verdict, Way::Down, &self.listen, to, &buffer[..length]);
                     }
@@ -170,7 +172,9 @@ fn forward(
     datagram: &[u8],
 ) {
     match verdict {
+        _ if shared.is_cut() => count(&shared.counters(way).lost),
         Verdict::Drop => count(&shared.counters(way).lost),
+        Verdict::Overflow => count(&shared.counters(way).overflowed),
         // Without a delay there is no queue to be overtaken in.
         Verdict::DeliverAt(deadline) if deadline <= Instant::now() => send(shared, way, socket, to, datagram),
         Verdict::DeliverAt(deadline) => {

@@ -16,14 +16,14 @@ pub struct CpuError {
 
 /// CPU time of processes since they started, in ticks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Ticks {
+pub(crate) struct Ticks {
     user: u64,
     system: u64,
 }
 
 impl Ticks {
     /// Reads and adds up all processes.
-    pub(super) fn read(pids: &[u32]) -> Result<Self, CpuError> {
+    pub(crate) fn read(pids: &[u32]) -> Result<Self, CpuError> {
         let mut sum = Self::default();
         for &pid in pids {
             let path = PathBuf::from(format!("/proc/{pid}/stat"));
@@ -63,7 +63,7 @@ pub struct ServerCpu {
 
 impl ServerCpu {
     /// What was spent between two readings, for so many body bytes and finished requests.
-    pub(super) fn between(pids: &[u32], before: Ticks, after: Ticks, bytes: u64, requests: u64) -> Self {
+    pub(crate) fn between(pids: &[u32], before: Ticks, after: Ticks, bytes: u64, requests: u64) -> Self {
         let hertz = rustix::param::clock_ticks_per_second() as f64;
         let user_seconds = after.user.saturating_sub(before.user) as f64 / hertz;
         let system_seconds = after.system.saturating_sub(before.system) as f64 / hertz;

@@ -5,11 +5,12 @@
 //! never repeated.
 
 mod config;
-mod cpu;
-mod report;
+pub(crate) mod cpu;
+pub(crate) mod report;
 mod run;
+mod single;
 
 pub use config::Config;
 pub use cpu::{CpuError, ServerCpu};
 pub use report::{Report, Requests, Times};
-pub use run::{RunError, run};
+pub use run::{RunError, run, run_on_threads};

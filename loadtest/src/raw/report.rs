@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::config::Config;
 use super::cpu::ServerCpu;
-use crate::client::Protocol;
+use crate::client::{self, Exchange, Protocol};
 
 /// Name and version of the JSON form.
 const SCHEMA: &str = "weir-load-raw/1";
@@ -113,6 +113,28 @@ impl Tally {
         }
     }
 
+    /// How a request ended, and the bytes of body that came.
+    pub(super) fn count(&mut self, outcome: Result<Exchange, client::Error>, received: u64) {
+        self.body_bytes += received;
+        match outcome {
+            Ok(exchange) => {
+                self.first_byte.record(exchange.first_byte);
+                self.total.record(exchange.total);
+                *self.status.entry(exchange.status.as_u16()).or_default() += 1;
+                if exchange.status.is_success() {
+                    self.succeeded += 1;
+                } else {
+                    self.failed += 1;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, class = error.class(), "request failed");
+                *self.errors.entry(error.class()).or_default() += 1;
+                self.failed += 1;
+            }
+        }
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         self.handshakes.add(&other.handshakes);
         self.first_byte.add(&other.first_byte);
@@ -130,23 +152,40 @@ impl Tally {
 }
 
 /// A histogram of durations.
-#[derive(Debug)]
-pub(super) struct Clock(Histogram<u64>);
+#[derive(Debug, Clone)]
+pub(crate) struct Clock(Histogram<u64>);
 
 impl Clock {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Histogram::new_with_bounds(1, LONGEST_US, DIGITS).expect("the bounds are constants within range"))
     }
 
-    pub(super) fn record(&mut self, duration: Duration) {
+    pub(crate) fn record(&mut self, duration: Duration) {
         self.0.saturating_record(u64::try_from(duration.as_micros()).unwrap_or(LONGEST_US).max(1));
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Records a duration of something that was due every `interval`: what would have been due while this one lasted counts
+    /// as well (coordinated omission, as HdrHistogram corrects it).
+    pub(crate) fn record_due(&mut self, duration: Duration, interval: Duration) {
+        let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(LONGEST_US).clamp(1, LONGEST_US);
+        let (mut value, interval) = (us(duration), us(interval));
+        self.0.saturating_record(value);
+        while let Some(left) = value.checked_sub(interval).filter(|left| *left >= interval) {
+            self.0.saturating_record(left);
+            value = left;
+        }
+    }
+
+    /// A quantile between 0 and 1, in microseconds; `None` when nothing was counted.
+    pub(crate) fn quantile(&self, quantile: f64) -> Option<u64> {
+        (!self.0.is_empty()).then(|| self.0.value_at_quantile(quantile).min(self.0.max()))
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
         self.0.add(&other.0).expect("all histograms have the same bounds");
     }
 
-    fn times(&self) -> Times {
+    pub(crate) fn times(&self) -> Times {
         if self.0.is_empty() {
             return Times::default();
         }
@@ -259,6 +298,17 @@ mod tests {
         assert!((498_000..=503_000).contains(&times.p50_us), "{times:?}");
         assert!((988_000..=993_000).contains(&times.p99_us), "{times:?}");
         assert!(times.max_us >= LONGEST_US, "a duration past the bound counts as the bound");
+    }
+
+    #[test]
+    fn what_was_due_meanwhile_counts_as_well() {
+        let mut clock = Clock::new();
+        clock.record_due(Duration::from_millis(100), Duration::from_secs(2));
+        clock.record_due(Duration::from_secs(9), Duration::from_secs(2));
+        // 9 s late, and the ones due after 2, 4 and 6 s were 7, 5 and 3 s late.
+        let times = clock.times();
+        assert_eq!(times.count, 5);
+        assert!((4_990_000..=5_010_000).contains(&clock.quantile(0.6).unwrap_or(0)), "{times:?}");
     }
 
     #[test]

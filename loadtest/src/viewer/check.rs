@@ -12,34 +12,34 @@ const CONTAINERS: [&[u8; 4]; 7] = [b"moov", b"trak", b"mdia", b"minf", b"dinf", 
 
 /// Something that cannot be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finding {
+pub(crate) struct Finding {
     /// As counted in the summary.
-    pub(super) class: &'static str,
+    pub(crate) class: &'static str,
     /// For people.
-    pub(super) detail: String,
+    pub(crate) detail: String,
 }
 
 impl Finding {
-    pub(super) fn new(class: &'static str, detail: impl ToString) -> Self {
+    pub(crate) fn new(class: &'static str, detail: impl ToString) -> Self {
         Self { class, detail: detail.to_string() }
     }
 }
 
 /// Checks one rendition, segment after segment.
 #[derive(Debug, Default)]
-pub(super) struct Checker {
+pub(crate) struct Checker {
     defaults: Defaults,
     continuity: Continuity,
 }
 
 impl Checker {
     /// The next segment need not continue the last one.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.continuity.reset();
     }
 
     /// Takes an initialisation section; the segments that follow belong to it.
-    pub(super) fn init(&mut self, bytes: &[u8]) -> Option<Finding> {
+    pub(crate) fn init(&mut self, bytes: &[u8]) -> Option<Finding> {
         self.reset();
         match read_init(bytes) {
             Ok(defaults) => {
@@ -54,7 +54,7 @@ impl Checker {
     }
 
     /// Takes a media segment, which has an initialisation section or not.
-    pub(super) fn segment(&mut self, bytes: &[u8], has_init: bool) -> Vec<Finding> {
+    pub(crate) fn segment(&mut self, bytes: &[u8], has_init: bool) -> Vec<Finding> {
         if has_init {
             return match runs(bytes, &self.defaults) {
                 Ok(runs) => {

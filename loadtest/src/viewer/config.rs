@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use url::Url;
 
 use crate::client::{self, Protocol, Timeouts, Trust};
@@ -45,6 +45,11 @@ pub struct Config {
     pub backoff: Duration,
     /// A host that failed is not chosen again for so long while there is another.
     pub penalty: Duration,
+    /// Further request fields, in place of this client's own of the same name.
+    pub headers: HeaderMap,
+    /// After so much wall time no further request begins; the one under way comes to its end. `None`: requests are cut
+    /// when [`duration`](Self::duration) is over.
+    pub last_request: Option<Duration>,
     /// Response fields copied into events, beside `Cache-Status`, `Server-Timing` and `Via`.
     pub observe: Vec<HeaderName>,
 }
@@ -67,6 +72,8 @@ impl Config {
             attempts: 6,
             backoff: Duration::from_secs(1),
             penalty: Duration::from_secs(60),
+            headers: HeaderMap::new(),
+            last_request: None,
             observe: Vec::new(),
         }
     }

@@ -4,8 +4,11 @@
 //! the host whose penalty ends first is asked after a growing wait.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RANGE};
 use http::{StatusCode, Version};
@@ -62,10 +65,16 @@ pub(super) struct Fetcher {
     current: usize,
     open: BTreeMap<String, Connection>,
     observe: Vec<HeaderName>,
+    headers: HeaderMap,
+    last_request: Option<Duration>,
+    started: Instant,
+    busy: Arc<AtomicBool>,
     attempts: u32,
     backoff: Duration,
     penalty: Duration,
     jitter: Xoshiro256PlusPlus,
+    /// The host that a request is under way to, and the bytes that have come.
+    under_way: Option<(String, u64)>,
 }
 
 impl Fetcher {
@@ -78,11 +87,26 @@ impl Fetcher {
             current: 0,
             open: BTreeMap::new(),
             observe: config.observe.clone(),
+            headers: config.headers.clone(),
+            last_request: config.last_request,
+            started: Instant::now(),
+            busy: Arc::default(),
             attempts: config.attempts.max(1),
             backoff: config.backoff,
             penalty: config.penalty,
             jitter,
+            under_way: None,
         })
+    }
+
+    /// The request that did not come to its end, if one is: its host, and the bytes that came.
+    pub(super) fn cut(&mut self) -> Option<(String, u64)> {
+        self.under_way.take()
+    }
+
+    /// Whether a request is under way.
+    pub(super) fn busy(&self) -> Arc<AtomicBool> {
+        self.busy.clone()
     }
 
     pub(super) fn hosts(&self) -> &[Url] {
@@ -98,14 +122,26 @@ impl Fetcher {
     pub(super) async fn get(&mut self, wanted: Wanted<'_>, log: &mut Log) -> Result<Got, GaveUp> {
         let mut attempt = 1;
         loop {
+            if self.last_request.is_some_and(|last| self.started.elapsed() >= last) {
+                // The viewing ends, with nothing under way.
+                std::future::pending::<()>().await;
+            }
             let url = wanted.place.on(&self.hosts[self.current]);
             let relay = authority(&url);
-            let (class, reason) = match self.once(&url, &relay, wanted).await {
+            self.busy.store(true, Ordering::Relaxed);
+            let answered = self.once(&url, &relay, wanted).await;
+            self.busy.store(false, Ordering::Relaxed);
+            let (class, reason) = match answered {
                 Ok((exchange, body, connect)) if served(exchange.status, wanted.range) => {
                     return Ok(self.got(url, relay, &exchange, body, connect, wanted.range));
                 }
                 Ok((exchange, ..)) => (format!("status-{}", exchange.status.as_u16()), exchange.status.to_string()),
-                Err(error) => (error.class().to_owned(), error.to_string()),
+                Err(error) => {
+                    if let Some((relay, bytes)) = self.cut() {
+                        log.cut(&relay, bytes, true);
+                    }
+                    (error.class().to_owned(), error.to_string())
+                }
             };
             log.tell(Event::Failure {
                 url: url.to_string(),
@@ -157,7 +193,7 @@ impl Fetcher {
         relay: &str,
         wanted: Wanted<'_>,
     ) -> Result<(Exchange, Vec<u8>, Option<Duration>), Error> {
-        let mut headers = HeaderMap::new();
+        let mut headers = self.headers.clone();
         if let Some(range) = wanted.range
             && let Ok(value) =
                 HeaderValue::from_str(&format!("bytes={}-{}", range.offset, range.end().saturating_sub(1)))
@@ -185,8 +221,16 @@ impl Fetcher {
                 }
             };
             let mut body = Vec::new();
-            match requester.get(&get, &mut |chunk| body.extend_from_slice(&chunk)).await {
-                Ok(exchange) => return Ok((exchange, body, connect)),
+            let under_way = self.under_way.insert((relay.to_owned(), 0));
+            let mut sink = |chunk: Bytes| {
+                under_way.1 += chunk.len() as u64;
+                body.extend_from_slice(&chunk);
+            };
+            match requester.get(&get, &mut sink).await {
+                Ok(exchange) => {
+                    self.under_way = None;
+                    return Ok((exchange, body, connect));
+                }
                 // The server had closed the idle connection, as it may; nothing was sent.
                 Err(Error::Closed) if was_open => self.forget(relay).await,
                 Err(error) => {

@@ -10,7 +10,7 @@ const SHORTEST_RELOAD: Duration = Duration::from_millis(200);
 
 /// The media sequence number to begin with: the first segment, or in a live playlist one that begins no less than three
 /// target durations (or the server's `HOLD-BACK`) before the end (section 6.3.3).
-pub(super) fn start(media: &Media) -> u64 {
+pub(crate) fn start(media: &Media) -> u64 {
     if !media.is_live() {
         return media.media_sequence;
     }
@@ -27,24 +27,24 @@ pub(super) fn start(media: &Media) -> u64 {
 
 /// How long after a load began the next may begin: the target duration, or half of it when nothing had changed
 /// (section 6.3.4).
-pub(super) fn reload_after(target: Duration, changed: bool) -> Duration {
+pub(crate) fn reload_after(target: Duration, changed: bool) -> Duration {
     if changed { target } else { target / 2 }.max(SHORTEST_RELOAD)
 }
 
 /// The segment with this media sequence number.
-pub(super) fn segment(media: &Media, sequence: u64) -> Option<&Segment> {
+pub(crate) fn segment(media: &Media, sequence: u64) -> Option<&Segment> {
     let first = media.segments.first()?.media_sequence;
     media.segments.get(usize::try_from(sequence.checked_sub(first)?).ok()?)
 }
 
 /// The media sequence number after the last.
-pub(super) fn end(media: &Media) -> u64 {
+pub(crate) fn end(media: &Media) -> u64 {
     media.position().next_sequence
 }
 
 /// How a new version of a playlist relates to the one before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Update {
+pub(crate) enum Update {
     /// It says something new.
     Advanced,
     /// It says the same.
@@ -56,7 +56,7 @@ pub(super) enum Update {
 }
 
 /// Compares two versions.
-pub(super) fn compare(old: &Media, new: &Media) -> Update {
+pub(crate) fn compare(old: &Media, new: &Media) -> Update {
     if new.media_sequence < old.media_sequence || end(new) < end(old) || (old.ended && !new.ended) {
         return Update::Backwards;
     }
@@ -79,7 +79,7 @@ fn without_query(uri: &str) -> &str {
 }
 
 /// The segment of `new` that begins when segment `sequence` of `old` does, both being whole presentations.
-pub(super) fn same_time(old: &Media, sequence: u64, new: &Media) -> u64 {
+pub(crate) fn same_time(old: &Media, sequence: u64, new: &Media) -> u64 {
     let before = old.segments.iter().take_while(|one| one.media_sequence < sequence);
     let time: Duration = before.map(|one| one.duration).sum();
     let mut begin = Duration::ZERO;

@@ -8,14 +8,14 @@
 //! RFC 8216.
 
 mod boxes;
-mod check;
+pub(crate) mod check;
 mod config;
 mod event;
 mod fetch;
 mod fragment;
-mod live;
+pub(crate) mod live;
 mod place;
-mod playback;
+pub(crate) mod playback;
 mod rendition;
 mod session;
 mod summary;

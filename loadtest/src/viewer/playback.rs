@@ -19,8 +19,10 @@ enum State {
 
 /// The buffer and its play-head.
 #[derive(Debug)]
-pub(super) struct Playback {
+pub(crate) struct Playback {
     target: Duration,
+    /// Media that must be there before play begins or goes on.
+    start: Duration,
     state: State,
     level: Duration,
     now: Duration,
@@ -32,9 +34,10 @@ pub(super) struct Playback {
 }
 
 impl Playback {
-    pub(super) fn new(target: Duration) -> Self {
+    pub(crate) fn new(target: Duration) -> Self {
         Self {
             target,
+            start: Duration::ZERO,
             state: State::Starting,
             level: Duration::ZERO,
             now: Duration::ZERO,
@@ -46,8 +49,26 @@ impl Playback {
         }
     }
 
+    /// Plays, at first and after a stall, only when so much is loaded.
+    pub(crate) fn with_start(self, start: Duration) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Whether play stands still because nothing is loaded.
+    pub(crate) fn is_stalled(&self) -> bool {
+        matches!(self.state, State::Stalled(_))
+    }
+
+    /// Since when play stands still.
+    pub(crate) fn stalled_since(&self) -> Option<Duration> {
+        match self.state {
+            State::Stalled(since) => Some(since),
+            _ => None,
+        }
+    }
+
     /// Brings the model up to `now`.
-    pub(super) fn advance(&mut self, now: Duration) {
+    pub(crate) fn advance(&mut self, now: Duration) {
         if self.state == State::Playing {
             let passed = now.saturating_sub(self.now);
             let played = passed.min(self.level);
@@ -66,10 +87,10 @@ impl Playback {
     }
 
     /// Media was loaded. Says how long play had stood still, when it goes on now.
-    pub(super) fn loaded(&mut self, now: Duration, media: Duration) -> Option<Duration> {
+    pub(crate) fn loaded(&mut self, now: Duration, media: Duration) -> Option<Duration> {
         self.advance(now);
         self.level += media;
-        if self.level.is_zero() {
+        if self.level.is_zero() || self.level < self.start {
             return None;
         }
         match self.state {
@@ -89,7 +110,7 @@ impl Playback {
     }
 
     /// No more media will be loaded: running empty is the end from now on.
-    pub(super) fn complete(&mut self, now: Duration) {
+    pub(crate) fn complete(&mut self, now: Duration) {
         self.advance(now);
         self.complete = true;
         if let State::Stalled(since) = self.state {
@@ -101,30 +122,30 @@ impl Playback {
     }
 
     /// Media ahead of the play-head.
-    pub(super) fn level(&self) -> Duration {
+    pub(crate) fn level(&self) -> Duration {
         self.level
     }
 
     /// When there is room for another segment.
-    pub(super) fn room_at(&self) -> Duration {
+    pub(crate) fn room_at(&self) -> Duration {
         self.now + self.level.saturating_sub(self.target)
     }
 
     /// When the loaded media ends.
-    pub(super) fn empty_at(&self) -> Duration {
+    pub(crate) fn empty_at(&self) -> Duration {
         self.now + self.level
     }
 
-    pub(super) fn started(&self) -> Option<Duration> {
+    pub(crate) fn started(&self) -> Option<Duration> {
         self.started
     }
 
-    pub(super) fn played(&self) -> Duration {
+    pub(crate) fn played(&self) -> Duration {
         self.played
     }
 
     /// Stalls and their sum; one that still lasts counts up to now.
-    pub(super) fn stalls(&self) -> (u64, Duration) {
+    pub(crate) fn stalls(&self) -> (u64, Duration) {
         let open = match self.state {
             State::Stalled(since) => self.now.saturating_sub(since),
             _ => Duration::ZERO,
@@ -177,6 +198,18 @@ mod tests {
         late.loaded(s(0), s(2));
         late.complete(s(5));
         assert_eq!(late.stalls(), (0, s(0)), "learning of the end late does not make it a stall");
+    }
+
+    #[test]
+    fn play_waits_for_the_media_it_needs_to_start() {
+        let mut playback = Playback::new(s(10)).with_start(s(4));
+        playback.loaded(s(1), s(2));
+        assert_eq!(playback.started(), None);
+        playback.loaded(s(2), s(2));
+        assert_eq!(playback.started(), Some(s(2)));
+        assert_eq!(playback.loaded(s(7), s(2)), None, "stalled since 6, and 2 s are not enough");
+        assert_eq!((playback.is_stalled(), playback.stalled_since()), (true, Some(s(6))));
+        assert_eq!(playback.loaded(s(8), s(2)), Some(s(2)));
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub struct RelayTally {
     pub bytes: u64,
     /// Failed requests.
     pub failures: u64,
+    /// Requests that were under way when the viewing ended.
+    pub cut: u64,
+    /// Bytes of body of requests that did not come to their end.
+    pub cut_bytes: u64,
 }
 
 /// What a viewing came to.
@@ -145,6 +149,13 @@ impl Log {
         if self.sink.try_send(event).is_err() {
             summary.events_lost += 1;
         }
+    }
+
+    /// A request did not come to its end.
+    pub(super) fn cut(&mut self, relay: &str, bytes: u64, failed: bool) {
+        let relay = self.summary.relays.entry(relay.to_owned()).or_default();
+        relay.cut += u64::from(!failed);
+        relay.cut_bytes += bytes;
     }
 
     /// The counts, to be completed.

@@ -147,6 +147,59 @@ async fn flows_are_bounded_and_end_when_idle() {
     assert_eq!(counts.flows, 3);
 }
 
+#[tokio::test]
+async fn a_rate_spaces_datagrams_and_drops_what_its_queue_does_not_hold() {
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(server.local_addr().unwrap());
+    // A kilobyte a millisecond, and twenty of them wait.
+    config.up = link(0, 0.0).with_rate(1_000_000, Some(20_000)).unwrap();
+    let proxy = Impairment::bind(config).await.unwrap();
+    let client = udp_client(&proxy).await;
+    let begun = Instant::now();
+    for number in 0..100u8 {
+        client.send(&[number; 1000]).await.unwrap();
+    }
+    let settled = async {
+        let mut arrived = 0;
+        loop {
+            let counts = proxy.counts().up;
+            if counts.forwarded + counts.overflowed == 100 && counts.forwarded == arrived {
+                return counts;
+            }
+            if arrived < counts.forwarded {
+                receive(&server).await;
+                arrived += 1;
+                assert!(begun.elapsed() >= Duration::from_millis(arrived), "{arrived} in {:?}", begun.elapsed());
+            } else {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let counts = timeout(SOON, settled).await.unwrap();
+    assert!(counts.overflowed > 0 && counts.forwarded >= 20, "{counts:?}");
+    proxy.shutdown().await;
+}
+
+#[tokio::test]
+async fn reordered_datagrams_come_after_later_ones_and_none_is_lost() {
+    let (server, _echo) = udp_echo().await;
+    let mut config = config(server);
+    config.up = link(5, 0.0).with_jitter(Duration::from_millis(20)).with_reordering(30.0).unwrap();
+    let proxy = Impairment::bind(config).await.unwrap();
+    let client = udp_client(&proxy).await;
+    for number in 0..200u8 {
+        client.send(&[number]).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 200 {
+        seen.extend(receive(&client).await);
+    }
+    assert!(!seen.is_sorted(), "nothing was overtaken");
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..200));
+    proxy.shutdown().await;
+}
+
 /// Reads a connection to its end and answers with what it read, then ends.
 async fn tcp_echo_at_end() -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -205,6 +258,23 @@ async fn tcp_takes_a_round_trip_to_connect_and_one_to_answer() {
 async fn end_of_a_connection(to: SocketAddr) -> io::ErrorKind {
     let read = async { TcpStream::connect(to).await?.read_u8().await };
     timeout(SOON, read).await.unwrap().unwrap_err().kind()
+}
+
+#[tokio::test]
+async fn tcp_keeps_to_a_rate() {
+    let (server, _echo) = tcp_echo_at_end().await;
+    let mut config = config(server);
+    config.up = link(0, 0.0).with_rate(5_000_000, None).unwrap();
+    let proxy = Impairment::bind(config).await.unwrap();
+    let begun = Instant::now();
+    let mut stream = TcpStream::connect(proxy.local_addr()).await.unwrap();
+    stream.write_all(&vec![7; 1_000_000]).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut received = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut received)).await.unwrap().unwrap();
+    assert_eq!(received.len(), 1_000_000);
+    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+    proxy.shutdown().await;
 }
 
 #[tokio::test]

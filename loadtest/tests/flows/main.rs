@@ -5,6 +5,7 @@
 mod impair;
 mod media;
 mod raw;
+mod run;
 mod support;
 mod viewer;
 mod viewer_faults;

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::support::{Certificate, Handler, Reply, Server, at_once, client};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use weir_load::client::{Protocol, Trust};
-use weir_load::raw::{Config, Report, Requests, RunError, run};
+use weir_load::raw::{Config, Report, Requests, RunError, run, run_on_threads};
 
 fn config(url: Url, protocol: Protocol, trust: Trust) -> Config {
     let client = client(protocol, trust);
@@ -44,6 +46,17 @@ async fn plain_tcp_in_both_versions_opens_the_connections_asked_for() {
         let report = go(&config).await;
         clean(&report, BODY as u64);
         assert_eq!((server.connections(), report.handshakes.count), (3, 3), "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn threads_share_connections_and_requests() {
+    for (threads, protocol) in [(1, Protocol::H1), (2, Protocol::H2), (9, Protocol::H1)] {
+        let server = Server::tcp(None, big()).await;
+        let config = config(server.url("/a?b=c"), protocol, Trust::System);
+        let report = run_on_threads(&config, threads, CancellationToken::new()).await.unwrap();
+        clean(&report, BODY as u64);
+        assert_eq!(server.connections(), 3, "{threads} threads");
     }
 }
 
@@ -199,4 +212,84 @@ async fn numbers_that_make_no_run_are_refused() {
     assert!(matches!(run(&config, CancellationToken::new()).await, Err(RunError::Usage(_))));
     config.streams = 0;
     assert!(matches!(run(&config, CancellationToken::new()).await, Err(RunError::Usage(_))));
+}
+
+/// A server that answers each request with the same bytes, and closes the connection after them if it is told to.
+async fn verbatim(answer: &'static [u8], closes: bool) -> Url {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut asked, mut buffer) = (Vec::new(), [0; 1024]);
+                loop {
+                    match stream.read(&mut buffer).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(got) => asked.extend_from_slice(&buffer[..got]),
+                    }
+                    if asked.ends_with(b"\r\n\r\n") {
+                        asked.clear();
+                        if stream.write_all(answer).await.is_err() || closes {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    Url::parse(&format!("http://{address}/")).unwrap()
+}
+
+#[tokio::test]
+async fn a_body_ends_as_its_head_says() {
+    for (answer, closes, handshakes) in [
+        (&b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"[..], false, 3),
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nt: v\r\n\r\n",
+            false,
+            3,
+        ),
+        (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", false, 3),
+        (b"HTTP/1.1 200 OK\r\n\r\nhello", true, 30),
+        (b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello", true, 30),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\n", false, 30),
+    ] {
+        let report = go(&config(verbatim(answer, closes).await, Protocol::H1, Trust::System)).await;
+        clean(&report, 5);
+        assert_eq!(report.handshakes.count, handshakes, "{}", String::from_utf8_lossy(answer));
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_whole_response_is_broken() {
+    for answer in [
+        &b""[..],
+        b"HTTP/1.1 200 OK\r\ncontent-le",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhell",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5, 6\r\n\r\nhello",
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    ] {
+        let report = go(&config(verbatim(answer, true).await, Protocol::H1, Trust::System)).await;
+        let told = String::from_utf8_lossy(answer);
+        assert_eq!((report.requests.failed, report.errors.get("broken")), (30, Some(&30)), "{told}\n{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_refused() {
+    let mut answer = b"HTTP/1.1 200 OK\r\nx: ".to_vec();
+    answer.resize(200_000, b'a');
+    let report = go(&config(verbatim(answer.leak(), false).await, Protocol::H1, Trust::System)).await;
+    assert_eq!(report.errors["broken"], 30, "{report}");
+}
+
+#[tokio::test]
+async fn a_server_that_ends_each_http2_connection_at_once_is_not_asked_for_ever() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let report = go(&config(url, Protocol::H2, Trust::System)).await;
+    assert_eq!(report.requests.failed, 30, "{report}");
 }

@@ -3,15 +3,20 @@
 use super::{
     adapter::Adapter,
     origin::{Origin, Page, bytes},
-    relay::{Relay, owned_by, read},
+    relay::{Relay, Setup, owned_by, read},
     seen::{soon, until},
 };
 use http::{StatusCode, header};
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
 use tokio::task::JoinSet;
 use weir_protocol::ids::RelayId;
 use weir_relay::{
     fetch::{Fetch, How},
     object::Evidence,
+    upload::UploadLimit,
 };
 
 const MIB: usize = 1 << 20;
@@ -162,4 +167,30 @@ async fn a_changed_body_is_a_new_generation_at_every_relay() {
     let second = c.try_get(&path).await.unwrap();
     assert!(read(&second.entry).await == Ok(bytes(50_000, 2)));
     assert!(second.entry.head.generation > first.entry.head.generation);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_keeps_to_its_upload_limit_and_nobody_takes_it_for_dead() {
+    let adapter = Adapter::start(Origin::default(), 1).await;
+    // A quarter of a megabyte a second; the body takes longer than a silent peer is given.
+    let upload = UploadLimit::new(NonZeroU64::new(250_000).unwrap(), 20);
+    let slow = Relay::with(&adapter, Setup { upload, ..Setup::default() }).await;
+    let relay = Relay::join(&adapter).await;
+    // Until it has heard of the other it refuses it.
+    slow.knows(2).await;
+    relay.knows(2).await;
+    let path = owned_by(&adapter, "a", &[slow.id, relay.id]);
+    let body = bytes(500_000, 1);
+    adapter.origin.put(&path, Page::new(body.clone()));
+    assert!(slow.body(&path).await == Ok(body.clone()));
+    let begun = Instant::now();
+    assert!(relay.body(&path).await == Ok(body));
+    let took = begun.elapsed();
+    assert_eq!((relay.seen.filled("peer"), relay.seen.filled("adapter")), (500_000, 0), "took {took:?}");
+    assert_eq!(relay.seen.failovers().len(), 0);
+    // Less what goes at once after a pause, and the last piece.
+    assert!(took >= Duration::from_millis(1600), "{took:?}");
+    let transport = relay.links.transport();
+    assert!(transport.totals.received_bytes > 500_000 && transport.totals.sent_packets > 0, "{transport:?}");
+    assert_eq!(transport.mtus.len(), 2);
 }

@@ -13,7 +13,8 @@ use weir_protocol::{
     ids::RelayId,
     resource::ResourceKey,
     wire::{
-        ControlDecoder, ControlFrame, FrameDecoder, Hello, MAX_REQUEST, ReplyFrame, Request, VERSION, frame_length,
+        ControlDecoder, ControlFrame, FrameDecoder, Hello, MAX_REQUEST, PlaceRequest, ReplyFrame, Report, Request,
+        frame_length,
     },
 };
 use weir_relay::quic::{BulkDialer, Parts, QuicConfig, Socket, SwarmTransport};
@@ -35,6 +36,8 @@ pub(crate) enum Act {
     Silence,
     /// The stream is reset.
     Reset,
+    /// The frame, ten times a second, for ever.
+    Again(ReplyFrame),
 }
 
 /// The liar. It ends with its handle.
@@ -51,10 +54,13 @@ pub(crate) struct Liar {
 impl Liar {
     /// Becomes a member.
     pub(crate) async fn join(adapter: &Adapter) -> Self {
-        let keypair = Keypair::generate_ed25519();
-        let id = RelayId::from_public_key(&keypair.public());
-        let Parts { socket, transport, dialer, mut inbound } =
-            Socket::bind(QuicConfig::new("127.0.0.1:0".parse().unwrap(), keypair)).unwrap();
+        Self::with(adapter, QuicConfig::new("127.0.0.1:0".parse().unwrap(), Keypair::generate_ed25519())).await
+    }
+
+    /// The same with this identity and these windows.
+    pub(crate) async fn with(adapter: &Adapter, config: QuicConfig) -> Self {
+        let id = RelayId::from_public_key(&config.identity.public());
+        let Parts { socket, transport, dialer, mut inbound } = Socket::bind(config).unwrap();
         let link = soon("a link", dialer.connect(adapter.address, *adapter.relay.peer_id())).await.unwrap();
         let mut serving = JoinSet::new();
         let connection = link.conn.clone();
@@ -82,11 +88,34 @@ impl Liar {
 
     /// What the adapter answers.
     pub(crate) async fn learn(&self, key: &ResourceKey) -> Vec<ReplyFrame> {
-        soon("the adapter's answer", ask(&self.adapter, &Request::get(key))).await
+        self.ask_adapter(&Request::get(key)).await
+    }
+
+    /// What the adapter answers to this.
+    pub(crate) async fn ask_adapter(&self, request: &Request) -> Vec<ReplyFrame> {
+        soon("the adapter's answer", ask(&self.adapter, request)).await
     }
 }
 
 impl Liar {
+    /// Takes a place in the tree of a rendition and reports that all is well, as long as what comes back is kept. Returns
+    /// once it has been told its place.
+    pub(crate) async fn hang(&self, playlist: &ResourceKey) -> JoinSet<()> {
+        let (mut send, mut receive) = self.adapter.open_bi().await.unwrap();
+        let place = PlaceRequest { children: 8 };
+        send.write_chunk(Request::place(playlist, place).encode().unwrap()).await.unwrap();
+        soon("a place", receive.read_chunk(1 << 16, true)).await.unwrap().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let report = Report { fed: true, ..Report::default() };
+            while send.write_chunk(report.encode().unwrap()).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            drop(receive);
+        });
+        tasks
+    }
+
     /// A second connection to the adapter from the same socket, with a control stream of its own.
     pub(crate) async fn join_again(&self, adapter: &Adapter) -> (quinn::Connection, JoinSet<()>) {
         let link = soon("a link", self.dialer.connect(adapter.address, *adapter.relay.peer_id())).await.unwrap();
@@ -107,6 +136,21 @@ impl Liar {
         let frames = ask(&link.conn, request).await;
         control.abort();
         frames
+    }
+
+    /// A connection to a relay, with a control stream that is the test's.
+    pub(crate) async fn dial(&self, relay: &Relay) -> (quinn::Connection, quinn::SendStream, quinn::RecvStream) {
+        self.try_dial(relay).await.unwrap()
+    }
+
+    /// The same where the relay may close the connection at once; the error says why.
+    pub(crate) async fn try_dial(
+        &self,
+        relay: &Relay,
+    ) -> Result<(quinn::Connection, quinn::SendStream, quinn::RecvStream), quinn::ConnectionError> {
+        let link = soon("a link", self.dialer.connect(relay.address, *relay.id.peer_id())).await.unwrap();
+        let (send, receive) = link.conn.open_bi().await?;
+        Ok((link.conn, send, receive))
     }
 
     /// Sends control frames to a relay and collects what it says until it has answered a Ping.
@@ -169,7 +213,7 @@ pub(crate) async fn ask(connection: &quinn::Connection, request: &Request) -> Ve
 
 /// Says Hello and listens until the other side goes.
 pub(crate) async fn control((mut send, mut receive): (quinn::SendStream, quinn::RecvStream)) {
-    let hello = Hello { version: VERSION, features: Vec::new(), agent: "liar".into() };
+    let hello = Hello::new("liar");
     send.write_chunk(ControlFrame::Hello(hello).encode().unwrap()).await.unwrap();
     while let Ok(Some(_)) = receive.read_chunk(1 << 16, true).await {}
 }
@@ -217,6 +261,10 @@ async fn perform(act: Act, send: &mut quinn::SendStream) -> Result<(), quinn::Wr
         Act::Raw(bytes) => send.write_chunk(bytes).await,
         Act::Waits => loop {
             send.write_chunk(ReplyFrame::Wait.encode_header().unwrap()).await?;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        },
+        Act::Again(frame) => loop {
+            send.write_chunk(frame.encode_header().unwrap()).await?;
             tokio::time::sleep(Duration::from_millis(100)).await;
         },
         Act::Linger(time) => {

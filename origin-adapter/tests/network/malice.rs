@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 use weir_protocol::wire::{GROUP_SIZE, MAX_REPLY_FRAME, RefusalReason, ReplyFrame, Request};
-use weir_relay::clock::Clock;
+use weir_relay::{
+    clock::Clock,
+    object::{TreeItem, plan},
+};
 
 /// 13 groups, the last one cut.
 const LENGTH: usize = 200_001;
@@ -23,6 +26,8 @@ const PLAYER_PATIENCE: Duration = Duration::from_millis(2500);
 /// Frame types on the wire.
 const LEAF: u8 = 7;
 const HEAD: u8 = 2;
+/// Bytes of an inner node.
+const NODE: usize = 64;
 
 /// An adapter, a liar that owns the object, and the relay that a viewer asks.
 struct Scene {
@@ -32,6 +37,8 @@ struct Scene {
     path: String,
     body: Bytes,
     truth: Vec<ReplyFrame>,
+    /// The same as an honest node sends it: a whole object in runs of groups.
+    runs: Vec<ReplyFrame>,
 }
 
 /// What is expected of one lie.
@@ -58,7 +65,7 @@ impl Scene {
         let relay = Relay::with(&adapter, setup).await;
         relay.knows(2).await;
         let path = owned_by(&adapter, "a", &[liar.id, relay.id]);
-        Self { adapter, liar, relay, path, body: bytes(LENGTH, 1), truth: Vec::new() }
+        Self { adapter, liar, relay, path, body: bytes(LENGTH, 1), truth: Vec::new(), runs: Vec::new() }
     }
 
     /// The liar has learned the object as a whole.
@@ -68,8 +75,9 @@ impl Scene {
         let served = scene.adapter.fetch.get(&scene.adapter.key(&scene.path), 0).await.unwrap();
         read(&served.entry).await.unwrap();
         until("no fill", || scene.adapter.fetch.fills() == 0).await;
-        scene.truth = scene.liar.learn(&scene.adapter.key(&scene.path)).await;
-        assert!(matches!(scene.truth[0], ReplyFrame::Whole { .. }));
+        scene.runs = scene.liar.learn(&scene.adapter.key(&scene.path)).await;
+        assert!(matches!(scene.runs[0], ReplyFrame::Whole { .. }));
+        scene.truth = itemised(&scene.runs);
         scene
     }
 
@@ -140,9 +148,27 @@ impl Scene {
         assert!(matches!(passed[0], ReplyFrame::Whole { .. }), "{:?}", passed[0]);
         let leaves: Vec<u8> = passed.iter().filter_map(ReplyFrame::payload).flatten().copied().collect();
         assert!(leaves == body, "the relay cannot pass on what it put together");
-        let parents = passed.iter().filter(|frame| matches!(frame, ReplyFrame::Parent(_))).count();
+        let parents: usize = passed.iter().map(|frame| nodes_of(frame).len() / NODE).sum();
         assert_eq!(parents, LENGTH.div_ceil(GROUP_SIZE) - 1);
     }
+}
+
+fn nodes_of(frame: &ReplyFrame) -> Bytes {
+    match frame {
+        ReplyFrame::Groups { nodes, .. } => nodes.clone(),
+        _ => Bytes::new(),
+    }
+}
+
+/// A whole object's answer with a frame for each node and each group.
+fn itemised(frames: &[ReplyFrame]) -> Vec<ReplyFrame> {
+    let mut nodes: BytesMut = frames.iter().flat_map(nodes_of).collect();
+    let mut groups: BytesMut = frames.iter().filter_map(ReplyFrame::payload).flatten().collect();
+    let items = plan(LENGTH as u64, 0).map(|item| match item {
+        TreeItem::Parent(_) => ReplyFrame::Parent(nodes.split_to(NODE).as_ref().try_into().unwrap()),
+        TreeItem::Leaf { length, .. } => ReplyFrame::Leaf(groups.split_to(length).freeze()),
+    });
+    frames.iter().take(1).cloned().chain(items).collect()
 }
 
 fn refused() -> ReplyFrame {
@@ -200,6 +226,45 @@ async fn a_wrong_parent_is_noticed_before_its_leaves() {
     let mut acts = scene.acts();
     acts[at] = Act::Frame(ReplyFrame::Parent(pair));
     scene.survives(acts, gives(before, "corrupt")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_byte_in_a_run_stops_at_its_group() {
+    for bad in [0, 5 * GROUP_SIZE + 7, LENGTH - 1] {
+        let scene = Scene::whole().await;
+        let nodes: BytesMut = scene.runs.iter().flat_map(nodes_of).collect();
+        let mut payload = scene.body.to_vec();
+        payload[bad] ^= 4;
+        let run = ReplyFrame::Groups { nodes: nodes.freeze(), payload: payload.into() };
+        let acts = vec![Act::Frame(scene.runs[0].clone()), Act::Frame(run)];
+        scene.survives(acts, gives(bad / GROUP_SIZE * GROUP_SIZE, "corrupt")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_with_other_nodes_gives_what_stands_before_them() {
+    let whole: fn(&mut Vec<u8>) = |nodes| nodes[40] ^= 1;
+    // The first node of the second half stands before its ninth group.
+    let half: fn(&mut Vec<u8>) = |nodes| nodes[8 * NODE] ^= 1;
+    let none: fn(&mut Vec<u8>) = Vec::clear;
+    for (lie, before) in [(whole, 0), (half, 8 * GROUP_SIZE), (none, 0)] {
+        let scene = Scene::whole().await;
+        let mut nodes: Vec<u8> = scene.runs.iter().flat_map(nodes_of).collect();
+        lie(&mut nodes);
+        let run = ReplyFrame::Groups { nodes: nodes.into(), payload: scene.body.clone() };
+        let acts = vec![Act::Frame(scene.runs[0].clone()), Act::Frame(run)];
+        scene.survives(acts, gives(before, "corrupt")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_run_and_silence_gives_its_whole_groups() {
+    let scene = Scene::whole().await;
+    let nodes: BytesMut = scene.runs.iter().flat_map(nodes_of).collect();
+    let run = ReplyFrame::Groups { nodes: nodes.freeze(), payload: scene.body.clone() };
+    let half = [run.encode_header().unwrap(), scene.body.slice(..3 * GROUP_SIZE + 99)].concat();
+    let acts = vec![Act::Frame(scene.runs[0].clone()), Act::Raw(half.into()), Act::Silence];
+    scene.survives(acts, gives(3 * GROUP_SIZE, "timeout")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

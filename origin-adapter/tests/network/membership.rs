@@ -11,7 +11,12 @@ use libp2p::identity::Keypair;
 use std::time::Duration;
 use weir_protocol::{
     ids::RelayId,
-    wire::{ControlFrame, Hello, Member, Members, RefusalReason, ReplyFrame, Request, RequestKind, VERSION},
+    time::UnixMillis,
+    wire::{self, ControlFrame, Hello, Members, RefusalReason, ReplyFrame, Request, RequestKind},
+};
+use weir_relay::{
+    clock::Clock,
+    mesh::{DEFAULT_WEIGHT, Member},
 };
 
 fn refusal(frames: &[ReplyFrame]) -> Option<RefusalReason> {
@@ -85,13 +90,20 @@ async fn members_and_keys_are_believed_from_the_adapter_alone() {
     let list = Members {
         publisher: relay.network.publisher,
         epoch: u64::MAX,
-        members: vec![Member { relay: intruder, addresses: vec!["127.0.0.1:9".into()], region: "default".into() }],
+        members: vec![wire::Member {
+            relay: intruder,
+            addresses: vec!["127.0.0.1:9".into()],
+            region: "default".into(),
+            weight: None,
+            since: None,
+            scoped: None,
+        }],
+        revoked: None,
     };
-    let hello = Hello { version: VERSION, features: Vec::new(), agent: "liar".into() };
-    let frames = [ControlFrame::Hello(hello), ControlFrame::Members(list), ControlFrame::Ping(4)];
+    let frames = [ControlFrame::Hello(Hello::new("liar")), ControlFrame::Members(list), ControlFrame::Ping(4)];
     let answer = soon("the answer to a Ping", liar.control(&relay, &frames)).await;
     assert!(answer.contains(&ControlFrame::Pong(4)), "the frame before the Ping was read: {answer:?}");
-    assert!(!relay.network.may_ask(&intruder));
+    assert!(!relay.network.may_ask(&intruder, Clock::System.now()));
     assert_eq!(relay.network.members().len(), 2);
     assert!(!answer.iter().any(|frame| matches!(frame, ControlFrame::Members(_))), "a relay tells nobody who is there");
 }
@@ -104,7 +116,7 @@ async fn whoever_leaves_is_no_member_any_more() {
     stays.knows(2).await;
     goes.stop().await;
     stays.knows(1).await;
-    assert!(!stays.network.may_ask(&goes.id));
+    assert!(!stays.network.may_ask(&goes.id, Clock::System.now()));
     adapter.knows(1).await;
 }
 
@@ -115,7 +127,9 @@ async fn a_relay_that_has_not_come_to_the_adapter_gets_nothing_from_relays() {
     let outside = Relay::outside(&adapter, Setup::default()).await;
     adapter.origin.put("/x.ts", Page::new(bytes(1000, 1)));
     assert!(inside.body("/x.ts").await.is_ok());
-    outside.network.set_members(1, vec![(inside.id, vec![inside.address]), (outside.id, Vec::new())]);
+    let member = |relay| Member::new(relay, "default".into(), DEFAULT_WEIGHT, UnixMillis(0));
+    let members = vec![(member(inside.id), vec![inside.address]), (member(outside.id), Vec::new())];
+    outside.network.set_members(1, members, Clock::System.now());
     let link = soon("a link", outside.links.get(inside.id, &[inside.address])).await.unwrap();
     let answer = soon("an answer", ask(&link, &Request::get(&outside.key("/x.ts")))).await;
     assert_eq!(refusal(&answer), Some(RefusalReason::NotMember));

@@ -53,7 +53,7 @@ async fn an_adapter_that_dies_in_mid_transfer_is_replaced_by_a_relay_that_holds_
     // Nobody has the rest: the viewer is told by a broken body, not by a short one.
     let broken = soon("the end", read(&at_b.entry)).await;
     assert!(broken.is_err());
-    assert!(b.fetch.held(&b.key(&path)).await.is_none(), "half a body was kept");
+    assert!(b.fetch.held(&b.key(&path), 0).await.is_none(), "half a body was kept");
     drop(gate);
 
     // The same, but another relay has the whole.

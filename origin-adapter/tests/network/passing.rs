@@ -35,7 +35,7 @@ async fn what_may_not_be_stored_is_passed_through_an_owner_and_kept_by_nobody() 
         assert_eq!(adapter.origin.requests(&path), times);
     }
     for fetch in [&adapter.fetch, &a.fetch, &b.fetch] {
-        assert!(fetch.held(&b.key(&path)).await.is_none());
+        assert!(fetch.held(&b.key(&path), 0).await.is_none());
         until("no fill", || fetch.fills() == 0).await;
     }
     assert_eq!(b.seen.filled("peer"), 600_000);
@@ -52,7 +52,7 @@ async fn a_playlist_that_may_not_be_stored_reaches_viewers_through_relays() {
             let path = format!("/{lines}.m3u8");
             adapter.origin.put(&path, Page::new(text.clone()).header(header::CACHE_CONTROL, "no-store"));
             assert!(relay.body(&path).await == Ok(text.clone().into()), "{lines} lines");
-            assert!(relay.fetch.held(&relay.key(&path)).await.is_none());
+            assert!(relay.fetch.held(&relay.key(&path), 0).await.is_none());
         }
     }
 }
@@ -93,7 +93,7 @@ async fn what_is_longer_than_the_adapter_keeps_is_passed_on() {
     let body = bytes(5 * MIB, 1);
     adapter.origin.put(&path, Page::new(body.clone()));
     assert!(b.body(&path).await == Ok(body));
-    assert!(b.fetch.held(&b.key(&path)).await.is_none());
+    assert!(b.fetch.held(&b.key(&path), 0).await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,7 +110,7 @@ async fn what_is_longer_than_a_relay_keeps_is_passed_on_under_either_evidence() 
         assert_eq!(served.how, How::Miss);
         until("no fill", || adapter.fetch.fills() == 0).await;
     }
-    assert!(b.fetch.held(&b.key(&path)).await.is_none() && a.fetch.held(&a.key(&path)).await.is_none());
+    assert!(b.fetch.held(&b.key(&path), 0).await.is_none() && a.fetch.held(&a.key(&path), 0).await.is_none());
     assert_eq!(adapter.origin.requests(&path), 1);
 }
 
@@ -125,5 +125,5 @@ async fn an_endless_body_is_broken_off_and_not_kept() {
     let started = Instant::now();
     assert!(soon("the end", read(&served.entry)).await.is_err());
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
-    assert!(adapter.fetch.held(&b.key(&path)).await.is_none() && b.fetch.held(&b.key(&path)).await.is_none());
+    assert!(adapter.fetch.held(&b.key(&path), 0).await.is_none() && b.fetch.held(&b.key(&path), 0).await.is_none());
 }

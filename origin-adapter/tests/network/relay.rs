@@ -6,19 +6,31 @@ use super::{
 };
 use bytes::{Bytes, BytesMut};
 use libp2p::identity::Keypair;
-use std::{future::poll_fn, net::SocketAddr, sync::Arc};
-use tokio::task::JoinHandle;
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use weir_protocol::{ids::RelayId, resource::ResourceKey};
+use weir_protocol::{EvidenceKey, ids::RelayId, resource::ResourceKey};
 use weir_relay::{
     clock::Clock,
+    control::ControlHandle,
     fetch::{Fetch, FetchConfig, FetchError, Served},
     mesh::rank,
+    meter::{Journal, Meter, MeterConfig},
     node::{PeerSide, PeerSideParts},
     object::Entry,
-    peer::{Links, Network, Networks, PeerServer},
+    peer::{Links, Network, Networks, PeerLimits, PeerServer},
+    push::{Push, PushConfig, watching},
     quic::QuicConfig,
+    reach::{RelayReach, RelayReachParts},
     store::{Store, StoreConfig},
+    upload::UploadLimit,
 };
 
 /// The relay.
@@ -29,7 +41,12 @@ pub(crate) struct Relay {
     pub(crate) network: Arc<Network>,
     pub(crate) links: Arc<Links>,
     pub(crate) seen: Arc<Seen>,
-    running: Option<(PeerSide, JoinHandle<()>, CancellationToken)>,
+    pub(crate) push: Push,
+    pub(crate) control: ControlHandle,
+    pub(crate) meter: Option<Meter>,
+    books: Option<(JoinHandle<()>, CancellationToken)>,
+    running: Option<(PeerSide, JoinSet<()>, CancellationToken)>,
+    _data: TempDir,
 }
 
 /// How a relay is set up.
@@ -37,12 +54,35 @@ pub(crate) struct Setup {
     pub(crate) quic: QuicConfig,
     pub(crate) clock: Clock,
     pub(crate) max_object_bytes: u64,
+    pub(crate) limits: PeerLimits,
+    pub(crate) push: PushConfig,
+    pub(crate) upload: UploadLimit,
+    /// With its part in discovery and gossip.
+    pub(crate) gossips: bool,
+    /// Signs receipts, with its journal in this folder.
+    pub(crate) journal: Option<PathBuf>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let quic = QuicConfig::new("127.0.0.1:0".parse().unwrap(), Keypair::generate_ed25519());
-        Self { quic, clock: Clock::System, max_object_bytes: 64 << 20 }
+        Self {
+            quic,
+            clock: Clock::System,
+            max_object_bytes: 64 << 20,
+            limits: PeerLimits::default(),
+            push: PushConfig::default(),
+            upload: UploadLimit::none(),
+            gossips: false,
+            journal: None,
+        }
+    }
+}
+
+impl Setup {
+    /// Signs receipts, as every relay does that runs as a program.
+    pub(crate) fn metered(journal: &Path) -> Self {
+        Self { journal: Some(journal.to_owned()), ..Self::default() }
     }
 }
 
@@ -62,20 +102,59 @@ impl Relay {
 
     /// Knows the network's keys, but has not come to the adapter.
     pub(crate) async fn outside(adapter: &Adapter, setup: Setup) -> Self {
-        let Setup { quic, clock, max_object_bytes } = setup;
+        let Setup { quic, clock, max_object_bytes, limits, push, upload, gossips, journal } = setup;
         let id = RelayId::from_public_key(&quic.identity.public());
+        let secret = quic.identity.clone().try_into_ed25519().unwrap().secret();
+        let metering = journal.map(|folder| {
+            let journal = Journal::open(&folder.join(format!("{id}.redb"))).unwrap();
+            let key = EvidenceKey::from_bytes(secret.as_ref().try_into().unwrap());
+            let every = MeterConfig { claim_every: Duration::from_millis(200) };
+            Meter::new(journal, key, clock.clone(), every)
+        });
         let peers = PeerSide::start(quic).await.unwrap();
-        let PeerSideParts { side, links, tasks, control: _ } = peers;
+        let PeerSideParts { side, links, tasks, control } = peers;
+        let data = tempfile::tempdir().unwrap();
         let networks = Arc::new(Networks::new(links.clone(), clock.clone()));
         let network = Arc::new(Network::new(id, adapter.publisher.ring(), adapter.relay, vec![adapter.address]));
+        let (meter, books) = metering.unzip();
+        if let Some(meter) = &meter {
+            networks.set_meter(meter.clone());
+        }
         networks.join(network.clone());
+        let books = books.map(|books| {
+            let stop = CancellationToken::new();
+            (tokio::spawn(books.run(stop.clone())), stop)
+        });
         let store = Store::open(StoreConfig::default(), Arc::new(|_, _| None), Arc::new(())).unwrap();
         let watch = Watch::default();
         let config = FetchConfig { max_object_bytes, ..FetchConfig::default() };
-        let fetch = Fetch::new(Arc::new(store), networks.clone(), Arc::new(watch.clone()), clock.clone(), config);
-        let server = PeerServer::relay(networks, fetch.clone(), clock, Arc::new(watch.clone()));
+        let (observer, watched) = watching(Arc::new(watch.clone()));
+        let fetch = Fetch::new(Arc::new(store), networks.clone(), Arc::new(observer), clock, config);
+        let shared = Arc::new(watch.clone());
+        let push = Push::relay(networks.clone(), fetch.clone(), shared.clone(), shared, push);
+        let reach = gossips.then(|| {
+            let parts = RelayReachParts {
+                me: id,
+                control: control.clone(),
+                events: side.events(),
+                local: side.local_addresses(),
+                networks: networks.clone(),
+                data: data.path().to_owned(),
+                ports: None,
+                sent: Box::new(|| 0),
+            };
+            RelayReach::new(parts).0
+        });
+        let server = PeerServer::relay(networks, fetch.clone(), Arc::new(watch.clone())).with_limits(limits);
+        let server = server.with_trees(Arc::new(push.clone())).with_upload_limit(upload);
         let cancel = CancellationToken::new();
         let serving = PeerSide::serve(tasks, server, cancel.clone());
+        let mut running = JoinSet::new();
+        running.spawn(async move { serving.await.unwrap() });
+        running.spawn(push.clone().follow(watched, cancel.clone()));
+        if let Some(reach) = reach {
+            running.spawn(reach.run(cancel.clone()));
+        }
         Self {
             id,
             address: side.address(),
@@ -83,7 +162,12 @@ impl Relay {
             network,
             links,
             seen: watch.0,
-            running: Some((side, serving, cancel)),
+            push,
+            control,
+            meter,
+            books,
+            running: Some((side, running, cancel)),
+            _data: data,
         }
     }
 
@@ -111,9 +195,13 @@ impl Relay {
     }
 
     pub(crate) async fn stop(&mut self) {
-        if let Some((side, serving, cancel)) = self.running.take() {
+        if let Some((books, stop)) = self.books.take() {
+            stop.cancel();
+            books.await.unwrap();
+        }
+        if let Some((side, running, cancel)) = self.running.take() {
             cancel.cancel();
-            serving.await.unwrap();
+            running.join_all().await;
             side.shutdown().await;
         }
     }

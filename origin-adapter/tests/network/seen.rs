@@ -10,9 +10,10 @@ use std::{
 };
 use weir_protocol::ids::{PublisherId, RelayId};
 use weir_relay::{
-    fetch::Observer,
+    fetch::{Hedge, Observer},
     meter::{Account, Outcome},
     peer::PeerObserver,
+    push::{PushEvent, PushObserver, Stage},
     source::SourceError,
 };
 
@@ -37,13 +38,22 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     .await;
 }
 
+/// Bytes of memory that this process holds (Linux; elsewhere 0).
+pub(crate) fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
 /// Counts of one node.
 #[derive(Default)]
 pub(crate) struct Seen {
     asked: Mutex<HashMap<(&'static str, &'static str), u64>>,
     filled: Mutex<HashMap<&'static str, u64>>,
     failovers: Mutex<Vec<&'static str>>,
+    hedges: Mutex<Vec<Hedge>>,
     sent: Arc<Sent>,
+    pushed: Mutex<HashMap<&'static str, u64>>,
 }
 
 #[derive(Default)]
@@ -77,6 +87,16 @@ impl Seen {
         self.failovers.lock().unwrap().clone()
     }
 
+    /// What became of second requests beside late ones.
+    pub(crate) fn hedges(&self) -> Vec<Hedge> {
+        self.hedges.lock().unwrap().clone()
+    }
+
+    /// How often this happened in trees, or how many objects were pushed here `whole`.
+    pub(crate) fn pushed(&self, label: &str) -> u64 {
+        self.pushed.lock().unwrap().get(label).copied().unwrap_or(0)
+    }
+
     /// Body bytes sent to peers in replies that are over.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.0.load(Ordering::Relaxed)
@@ -97,6 +117,10 @@ impl Observer for Watch {
         *self.0.filled.lock().unwrap().entry(label).or_default() += bytes;
     }
 
+    fn hedged(&self, how: Hedge) {
+        self.0.hedges.lock().unwrap().push(how);
+    }
+
     fn failed_over(&self, why: &SourceError) {
         self.0.failovers.lock().unwrap().push(why.label());
     }
@@ -105,5 +129,15 @@ impl Observer for Watch {
 impl PeerObserver for Watch {
     fn delivery(&self, _: RelayId, _: PublisherId) -> Arc<dyn Account> {
         self.0.sent.clone()
+    }
+}
+
+impl PushObserver for Watch {
+    fn arrived(&self, stage: Stage, _: Duration) {
+        *self.0.pushed.lock().unwrap().entry(stage.label()).or_default() += 1;
+    }
+
+    fn happened(&self, event: PushEvent) {
+        *self.0.pushed.lock().unwrap().entry(event.label()).or_default() += 1;
     }
 }

@@ -6,9 +6,11 @@
 
 mod chunk;
 mod head;
+mod interim;
 
 pub use chunk::{
     CHUNK_CLOSES_AFTER, CHUNK_CONTEXT, Chunk, ChunkError, FIRST_CHUNK, MAX_CHUNK, MAX_CHUNK_SIGNATURE, SignedChunk,
     UnverifiedChunk,
 };
 pub use head::{HEAD_CONTEXT, HeadBody, HeadError, MAX_HEAD, SignedHead, UnverifiedHead};
+pub use interim::{INTERIM_CONTEXT, InterimBody, InterimError, MAX_INTERIM, SignedInterim, UnverifiedInterim};

@@ -14,7 +14,7 @@ pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// Fields that never enter a block: hop by hop (RFC 9110 section 7.6.1), made anew by each server, or stated by the
 /// record itself, where a second value could only contradict it.
-const EXCLUDED: [&str; 25] = [
+const EXCLUDED: [&str; 24] = [
     "accept-ranges",
     "age",
     "alt-svc",
@@ -22,7 +22,6 @@ const EXCLUDED: [&str; 25] = [
     "content-digest",
     "content-encoding",
     "content-length",
-    "content-range",
     "content-type",
     "etag",
     "keep-alive",

@@ -176,14 +176,8 @@ impl UnverifiedRecord {
         if ring.publisher() != expected.publisher {
             return Err(KeyError::WrongPublisher(ring.publisher()).into());
         }
-        ring.check_expiry(now)?;
-        if let Some(field) = unfit_type(self.content_type.as_deref(), self.content_encoding.as_deref()) {
-            return Err(RecordError::UnfitText(field));
-        }
-        let signed_by = self.verify_signature(ring, now)?;
-        let Self { fields, content_type, content_encoding, headers } = self;
-        let sha256 = field::parse_digest(&fields.repr_digest)?;
-        let body = field::parse_record(&fields.weir_record, sha256, content_type, content_encoding)?;
+        let (body, signed_by) = self.verify_seen(ring, now)?;
+        let Self { fields, headers, .. } = self;
         if body.key != *expected {
             return Err(RecordError::WrongResource(Box::new(body.key)));
         }
@@ -191,6 +185,24 @@ impl UnverifiedRecord {
             return Err(RecordError::WrongHeaders);
         }
         Ok(SignedRecord { body, headers, fields, signed_by })
+    }
+
+    /// Verifies what a viewer sees of a record: the field values, without the header block, which no response carries whole.
+    /// Returns what they state, with the second of their making and the key. Whether it is the resource that was asked for,
+    /// and whether the digest is that of the body, is left to the caller.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn verify_seen(&self, ring: &KeyRing, now: UnixMillis) -> Result<(RecordBody, (u64, KeyId)), RecordError> {
+        ring.check_expiry(now)?;
+        let (content_type, content_encoding) = (self.content_type.clone(), self.content_encoding.clone());
+        if let Some(field) = unfit_type(content_type.as_deref(), content_encoding.as_deref()) {
+            return Err(RecordError::UnfitText(field));
+        }
+        let signed_by = self.verify_signature(ring, now)?;
+        let sha256 = field::parse_digest(&self.fields.repr_digest)?;
+        let body = field::parse_record(&self.fields.weir_record, sha256, content_type, content_encoding)?;
+        Ok((body, signed_by))
     }
 
     fn verify_signature(&self, ring: &KeyRing, now: UnixMillis) -> Result<(u64, KeyId), RecordError> {

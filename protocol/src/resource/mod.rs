@@ -15,7 +15,7 @@ use crate::freshness::is_field_text;
 use crate::ids::{PublisherId, ResourceHash};
 
 pub use path::CanonicalPath;
-pub use query::{RetainedQuery, TOKEN_PARAMETER, token_in_query};
+pub use query::{CMSD_PARAMETER, RetainedQuery, STEER_PARAMETER, TOKEN_PARAMETER, token_in_query};
 
 /// Longest path with query, in bytes, before and after normalisation.
 pub const MAX_PATH_AND_QUERY: usize = 4096;
@@ -132,6 +132,15 @@ impl ResourceKey {
         self
     }
 
+    /// The resource whose URL has no HLS delivery directives, and the directives as a query; `None` where this one's has
+    /// none.
+    #[must_use]
+    pub fn without_directives(&self) -> Option<(Self, &str)> {
+        let (query, directives) = self.query.as_ref()?.without_directives();
+        let plain = || Self { query, ..self.clone() };
+        (!directives.is_empty()).then(|| (plain(), directives))
+    }
+
     /// The request target to send upstream. Append it to the origin's base; never resolve it as a relative reference,
     /// since a path may begin with two slashes.
     #[must_use]
@@ -236,10 +245,27 @@ mod tests {
             ("/a?%77eir_token=t", "/a"),
             ("/a?CMCD=br%3D1&cmcd=2", "/a?cmcd=2"),
             ("/l?_HLS_part=2&_HLS_msn=1&a=1&_HLS_pathway=x&_HLS_throughput=9", "/l?a=1&_HLS_msn=1&_HLS_part=2"),
+            ("/a?weir_steer=1&b", "/a?b"),
             ("/a?u=/b?c", "/a?u=/b?c"),
             ("/a?d=..%2F..&n=%0A", "/a?d=..%2F..&n=%0A"),
         ] {
             assert_eq!(canonical(target).as_deref(), Ok(expected), "{target}");
+        }
+    }
+
+    #[test]
+    fn directives_are_told_from_the_resource() {
+        for (target, plain, directives) in [
+            ("/l?_HLS_part=2&_HLS_msn=1&a=1", "/l?a=1", "_HLS_msn=1&_HLS_part=2"),
+            ("/l?_HLS_skip=YES", "/l", "_HLS_skip=YES"),
+        ] {
+            let key = ResourceKey::parse(PUBLISHER, target).unwrap();
+            let (found, said) = key.without_directives().unwrap();
+            assert_eq!((found.path_and_query().as_str(), said), (plain, directives));
+            assert_eq!(found, ResourceKey::parse(PUBLISHER, plain).unwrap());
+        }
+        for target in ["/l", "/l?a=_HLS_msn&b"] {
+            assert_eq!(ResourceKey::parse(PUBLISHER, target).unwrap().without_directives(), None);
         }
     }
 

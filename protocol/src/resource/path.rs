@@ -44,6 +44,14 @@ impl CanonicalPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether `path` is this path or lies below it: `/film` covers `/film` and `/film/a`, not `/films`; `/film/`
+    /// covers what lies below it; `/` covers everything.
+    #[must_use]
+    pub fn covers(&self, path: &Self) -> bool {
+        let below = path.0.strip_prefix(self.0.as_str());
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || self.0.ends_with('/'))
+    }
 }
 
 impl<'b, C> Decode<'b, C> for CanonicalPath {

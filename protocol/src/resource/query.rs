@@ -9,10 +9,16 @@ use crate::resource::{MAX_PATH_AND_QUERY, ResourceError, normalise};
 
 /// The query parameter that carries a session token.
 pub const TOKEN_PARAMETER: &str = "weir_token";
+/// The query parameter that asks for a multivariant playlist with a steering server in it.
+pub const STEER_PARAMETER: &str = "weir_steer";
 
-/// Parameters that address us or a steering server, never the origin: session token, CMCD (CTA-5004), HLS content
-/// steering.
-const STRIPPED: [&str; 4] = [TOKEN_PARAMETER, "CMCD", "_HLS_pathway", "_HLS_throughput"];
+/// The query parameter that asks for CMSD (CTA-5006) in the response.
+pub const CMSD_PARAMETER: &str = "weir_cmsd";
+
+/// Parameters that address us or a steering server, never the origin: session token, the wishes for steering and CMSD, CMCD
+/// (CTA-5004), HLS content steering.
+const STRIPPED: [&str; 6] =
+    [TOKEN_PARAMETER, STEER_PARAMETER, CMSD_PARAMETER, "CMCD", "_HLS_pathway", "_HLS_throughput"];
 /// HLS delivery directives; players put them in any order, so they are sorted to the end.
 const DIRECTIVE_PREFIX: &str = "_HLS_";
 /// Characters of RFC 3986 `query` beside the unreserved ones.
@@ -48,6 +54,20 @@ impl RetainedQuery {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The query without HLS delivery directives, `None` if nothing else is in it, and the directives.
+    #[must_use]
+    pub fn without_directives(&self) -> (Option<Self>, &str) {
+        let mut at = 0;
+        for parameter in self.0.split('&') {
+            if name(parameter).starts_with(DIRECTIVE_PREFIX) {
+                let rest = self.0[..at].trim_end_matches('&');
+                return ((!rest.is_empty()).then(|| Self(rest.to_owned())), &self.0[at..]);
+            }
+            at += parameter.len() + 1;
+        }
+        (Some(self.clone()), "")
     }
 }
 

@@ -3,31 +3,34 @@
 //! Invariant: a frame type from [`OPTIONAL_FRAMES`] on may be ignored by who does not know it; any other unknown type is
 //! an error. So the protocol grows without a new version where it may, and never silently where it may not.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use minicbor::encode::Write;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use crate::cbor::{self, CborError};
-use crate::ids::{PublisherId, RelayId};
+use crate::grant::MAX_GRANT;
+use crate::ids::PublisherId;
 use crate::keys::MAX_KEY_LIST;
+use crate::reach::Reach;
+use crate::statement::{PeerReceipt, Statement as _};
+use crate::takedown::MAX_TAKEDOWN;
 use crate::wire::buffer::ChunkBuffer;
+use crate::wire::door::DoorReport;
+use crate::wire::hello::Hello;
+use crate::wire::members::{Changes, Members};
+use crate::wire::purge::{Purge, Purged};
+use crate::wire::reason::RefusalReason;
+use crate::wire::submit::{Answered, Submit};
 use crate::wire::{LENGTH_PREFIX, WireError, bounded, frame_length, framed};
 
 /// Longest control frame, in bytes, without its length prefix.
 pub const MAX_CONTROL_FRAME: usize = 256 * 1024;
-/// Most features in a Hello.
-pub const MAX_FEATURES: usize = 32;
-/// Most members in one Members frame.
-pub const MAX_MEMBERS: usize = 1024;
-/// Most addresses of one member.
-pub const MAX_MEMBER_ADDRESSES: usize = 8;
 /// First of the frame types that an old peer may ignore.
 pub const OPTIONAL_FRAMES: u16 = 0x8000;
 
-const MAX_NAME: usize = 128;
 const MAX_REASON: usize = 256;
+/// Longest text of a refusal, in bytes.
+pub const MAX_REFUSAL: usize = 512;
 
 const HELLO: u16 = 1;
 const MEMBERS: u16 = 2;
@@ -35,50 +38,47 @@ const KEYS: u16 = 3;
 const PING: u16 = 4;
 const PONG: u16 = 5;
 const GOODBYE: u16 = 6;
+const REACH: u16 = 0x8020;
+const GRANT: u16 = 0x8001;
+const CHANGES: u16 = 0x8002;
+const TAKEDOWNS: u16 = 0x8003;
+const REFUSAL: u16 = 0x8004;
+const RESYNC: u16 = 0x8005;
+const PURGE: u16 = 0x8006;
+const PURGED: u16 = 0x8007;
+const DOOR: u16 = 0x8040;
+const RECEIPT: u16 = 0x8030;
+const SUBMIT: u16 = 0x8031;
+const ANSWERED: u16 = 0x8032;
 
-/// First frame in each direction.
+/// Signed takedowns in one frame.
+pub const MAX_TAKEDOWNS: usize = 512;
+
+/// Why the other side of a connection gets nothing of a network, and what its operator can do.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Hello {
-    /// [`VERSION`](crate::wire::VERSION) of the sender.
+pub struct Refusal {
+    /// Whose network; absent: any.
     #[n(0)]
-    pub version: u16,
-    /// What it can do beyond the version; unknown names are ignored. At most [`MAX_FEATURES`] of 128 bytes.
+    pub publisher: Option<PublisherId>,
+    /// What the receiver can react to.
     #[n(1)]
-    pub features: Vec<String>,
-    /// Program and version, for logs; at most 128 bytes.
+    pub reason: RefusalReason,
+    /// For its operator; at most 512 bytes.
     #[n(2)]
-    pub agent: String,
+    pub detail: String,
 }
 
-/// One relay of a publisher's network.
+/// A node that holds another list than the one that changes were sent for.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Member {
-    /// Who it is.
-    #[n(0)]
-    pub relay: RelayId,
-    /// UDP socket addresses, `ip:port`; at most [`MAX_MEMBER_ADDRESSES`].
-    #[n(1)]
-    pub addresses: Vec<String>,
-    /// Its region, at most 128 bytes; empty if unknown.
-    #[n(2)]
-    pub region: String,
-}
-
-/// Who belongs to a publisher's network, from the adapter. The list with the highest epoch counts.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Members {
+pub struct Resync {
     /// Whose network.
     #[n(0)]
     pub publisher: PublisherId,
-    /// Grows with each change.
+    /// Epoch of the list it holds; 0 for none.
     #[n(1)]
     pub epoch: u64,
-    /// At most [`MAX_MEMBERS`].
-    #[n(2)]
-    pub members: Vec<Member>,
 }
 
 /// A frame of the control stream.
@@ -102,6 +102,38 @@ pub enum ControlFrame {
         /// For logs, at most 256 bytes.
         reason: String,
     },
+    /// Type 0x8020, from a relay to the adapter: how others can come to it.
+    Reach(Reach),
+    /// Type 0x8001: a signed grant ([`UnverifiedGrant`](crate::grant::UnverifiedGrant)), from the adapter to the relay
+    /// it is for, or from that relay to others.
+    Grant {
+        /// The COSE message.
+        bytes: Bytes,
+    },
+    /// Type 0x8002.
+    Changes(Changes),
+    /// Type 0x8003: signed takedowns ([`UnverifiedTakedown`](crate::takedown::UnverifiedTakedown)), at most
+    /// [`MAX_TAKEDOWNS`].
+    Takedowns(Vec<Bytes>),
+    /// Type 0x8004.
+    Refusal(Refusal),
+    /// Type 0x8005.
+    Resync(Resync),
+    /// Type 0x8030: a signed peer receipt ([`PeerReceipt`]), from the receiver of bytes to their sender.
+    Receipt {
+        /// The COSE message.
+        bytes: Bytes,
+    },
+    /// Type 0x8031, from a relay to the adapter.
+    Submit(Submit),
+    /// Type 0x8032, the answer to a Submit.
+    Answered(Answered),
+    /// Type 7, from an adapter, to relays whose Hello names [`PURGE_FEATURE`](crate::wire::PURGE_FEATURE).
+    Purge(Purge),
+    /// Type 8, the answer to a Purge.
+    Purged(Purged),
+    /// Type 0x8040, from a relay to the adapter: where viewers come to it, and how busy it is.
+    Door(DoorReport),
     /// An optional frame that this version does not know, to be ignored.
     Unknown {
         /// Its type, at least [`OPTIONAL_FRAMES`].
@@ -136,6 +168,18 @@ impl ControlFrame {
             PING => Self::Ping(d.u64().map_err(CborError::from)?),
             PONG => Self::Pong(d.u64().map_err(CborError::from)?),
             GOODBYE => Self::Goodbye { reason: d.str().map_err(CborError::from)?.to_owned() },
+            REACH => Self::Reach(d.decode().map_err(CborError::from)?),
+            GRANT => Self::Grant { bytes: Bytes::copy_from_slice(d.bytes().map_err(CborError::from)?) },
+            CHANGES => Self::Changes(d.decode().map_err(CborError::from)?),
+            TAKEDOWNS => Self::Takedowns(takedowns(&mut d)?),
+            REFUSAL => Self::Refusal(d.decode().map_err(CborError::from)?),
+            RESYNC => Self::Resync(d.decode().map_err(CborError::from)?),
+            PURGE => Self::Purge(d.decode().map_err(CborError::from)?),
+            PURGED => Self::Purged(d.decode().map_err(CborError::from)?),
+            DOOR => Self::Door(d.decode().map_err(CborError::from)?),
+            RECEIPT => Self::Receipt { bytes: Bytes::copy_from_slice(d.bytes().map_err(CborError::from)?) },
+            SUBMIT => Self::Submit(d.decode().map_err(CborError::from)?),
+            ANSWERED => Self::Answered(d.decode().map_err(CborError::from)?),
             // Whatever an optional frame holds, its length alone says where the next one starts.
             kind if kind >= OPTIONAL_FRAMES => return Ok(Self::Unknown { kind }),
             kind => return Err(WireError::UnknownFrame(kind)),
@@ -153,35 +197,19 @@ impl ControlFrame {
             Self::Members(members) => members.check(),
             Self::Keys { bytes } if bytes.len() > MAX_KEY_LIST => Err(WireError::OutOfBounds("keys")),
             Self::Goodbye { reason } => bounded(reason, MAX_REASON, "reason"),
+            Self::Reach(reach) => reach.check(),
+            Self::Grant { bytes } if bytes.len() > MAX_GRANT => Err(WireError::OutOfBounds("grant")),
+            Self::Changes(changes) => changes.check(),
+            Self::Takedowns(signed) => check_takedowns(signed),
+            Self::Refusal(refusal) => bounded(&refusal.detail, MAX_REFUSAL, "detail"),
+            Self::Purge(purge) => purge.check(),
+            Self::Door(report) => report.check(),
+            Self::Receipt { bytes } if bytes.len() > PeerReceipt::MAX => Err(WireError::OutOfBounds("receipt")),
+            Self::Submit(submit) => submit.check(),
+            Self::Answered(answered) => answered.check(),
             Self::Unknown { kind } if *kind < OPTIONAL_FRAMES => Err(WireError::UnknownFrame(*kind)),
             _ => Ok(()),
         }
-    }
-}
-
-impl Hello {
-    fn check(&self) -> Result<(), WireError> {
-        if self.features.len() > MAX_FEATURES {
-            return Err(WireError::OutOfBounds("features"));
-        }
-        self.features.iter().try_for_each(|feature| bounded(feature, MAX_NAME, "features"))?;
-        bounded(&self.agent, MAX_NAME, "agent")
-    }
-}
-
-impl Members {
-    fn check(&self) -> Result<(), WireError> {
-        if self.members.len() > MAX_MEMBERS {
-            return Err(WireError::OutOfBounds("members"));
-        }
-        for member in &self.members {
-            let parse = |address: &String| address.len() <= MAX_NAME && address.parse::<SocketAddr>().is_ok();
-            if member.addresses.len() > MAX_MEMBER_ADDRESSES || !member.addresses.iter().all(parse) {
-                return Err(WireError::OutOfBounds("addresses"));
-            }
-            bounded(&member.region, MAX_NAME, "region")?;
-        }
-        Ok(())
     }
 }
 
@@ -195,6 +223,21 @@ impl<C> Encode<C> for ControlFrame {
             Self::Ping(number) => e.u16(PING)?.u64(*number)?.ok(),
             Self::Pong(number) => e.u16(PONG)?.u64(*number)?.ok(),
             Self::Goodbye { reason } => e.u16(GOODBYE)?.str(reason)?.ok(),
+            Self::Reach(reach) => reach.encode(e.u16(REACH)?, c),
+            Self::Grant { bytes } => e.u16(GRANT)?.bytes(bytes)?.ok(),
+            Self::Changes(changes) => changes.encode(e.u16(CHANGES)?, c),
+            Self::Takedowns(signed) => {
+                e.u16(TAKEDOWNS)?.array(signed.len() as u64)?;
+                signed.iter().try_for_each(|bytes| e.bytes(bytes).map(drop))
+            }
+            Self::Refusal(refusal) => refusal.encode(e.u16(REFUSAL)?, c),
+            Self::Resync(resync) => resync.encode(e.u16(RESYNC)?, c),
+            Self::Purge(purge) => purge.encode(e.u16(PURGE)?, c),
+            Self::Purged(purged) => purged.encode(e.u16(PURGED)?, c),
+            Self::Door(report) => report.encode(e.u16(DOOR)?, c),
+            Self::Receipt { bytes } => e.u16(RECEIPT)?.bytes(bytes)?.ok(),
+            Self::Submit(submit) => submit.encode(e.u16(SUBMIT)?, c),
+            Self::Answered(answered) => answered.encode(e.u16(ANSWERED)?, c),
             Self::Unknown { kind } => e.u16(*kind)?.null()?.ok(),
         }
     }
@@ -205,6 +248,20 @@ fn header(d: &mut Decoder<'_>) -> Result<u16, CborError> {
         return Err(CborError::Malformed("a control frame is an array of two".to_owned()));
     }
     Ok(d.u16()?)
+}
+
+/// The number is held against its bound before anything is read for it.
+fn takedowns(d: &mut Decoder<'_>) -> Result<Vec<Bytes>, WireError> {
+    let count = d.array().map_err(CborError::from)?.and_then(|count| usize::try_from(count).ok());
+    let count = count.filter(|count| *count <= MAX_TAKEDOWNS).ok_or(WireError::OutOfBounds("takedowns"))?;
+    (0..count).map(|_| Ok(Bytes::copy_from_slice(d.bytes().map_err(CborError::from)?))).collect()
+}
+
+fn check_takedowns(signed: &[Bytes]) -> Result<(), WireError> {
+    if signed.len() > MAX_TAKEDOWNS || signed.iter().any(|bytes| bytes.len() > MAX_TAKEDOWN) {
+        return Err(WireError::OutOfBounds("takedowns"));
+    }
+    Ok(())
 }
 
 /// Cuts a control stream into frames.
@@ -268,23 +325,67 @@ impl ControlDecoder {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::{ControlDecoder, ControlFrame, Hello, Member, Members, OPTIONAL_FRAMES};
+    use super::{ControlDecoder, ControlFrame, MAX_TAKEDOWNS, OPTIONAL_FRAMES, Refusal, Resync};
     use crate::ids::{PublisherId, RelayId};
-    use crate::wire::WireError;
+    use crate::reach::{Reach, ReachClass};
+    use crate::takedown::MAX_TAKEDOWN;
+    use crate::wire::{
+        Changes, DoorReport, Hello, Member, Members, Purge, PurgeScope, Purged, RefusalReason, WireError,
+    };
     use bytes::Bytes;
 
     fn frames() -> Vec<ControlFrame> {
         let key = libp2p_identity::Keypair::ed25519_from_bytes([3; 32]).unwrap();
         let relay = RelayId::from_public_key(&key.public());
-        let member =
-            Member { relay, addresses: vec!["127.0.0.1:4433".into(), "[::1]:4433".into()], region: "eu".into() };
+        let publisher = PublisherId([1; 32]);
+        let member = Member {
+            relay,
+            addresses: vec!["127.0.0.1:4433".into(), "[::1]:4433".into()],
+            region: "eu".into(),
+            weight: Some(4),
+            since: None,
+            scoped: None,
+        };
         vec![
-            ControlFrame::Hello(Hello { version: 1, features: vec!["push".into()], agent: "weir/0.1".into() }),
-            ControlFrame::Members(Members { publisher: PublisherId([1; 32]), epoch: 7, members: vec![member] }),
+            ControlFrame::Hello(Hello::new("weir/0.1")),
+            ControlFrame::Members(Members { publisher, epoch: 7, members: vec![member.clone()], revoked: None }),
+            ControlFrame::Changes(Changes {
+                publisher,
+                since: 7,
+                epoch: 9,
+                joined: vec![member],
+                left: vec![relay],
+                revoked: Some(vec![relay]),
+            }),
+            ControlFrame::Grant { bytes: Bytes::from_static(&[1, 2]) },
+            ControlFrame::Takedowns(vec![Bytes::from_static(&[3; 200]), Bytes::new()]),
+            ControlFrame::Refusal(Refusal {
+                publisher: Some(publisher),
+                reason: RefusalReason::NotMember,
+                detail: "ask the publisher".into(),
+            }),
+            ControlFrame::Resync(Resync { publisher, epoch: 7 }),
             ControlFrame::Keys { bytes: vec![1, 2, 3] },
             ControlFrame::Ping(1),
             ControlFrame::Pong(u64::MAX),
             ControlFrame::Goodbye { reason: "draining".into() },
+            ControlFrame::Purge(Purge {
+                publisher: PublisherId([1; 32]),
+                number: 9,
+                scope: PurgeScope::Prefix,
+                target: "/film/".into(),
+                soft: true,
+            }),
+            ControlFrame::Purged(Purged { number: 9, count: 3 }),
+            ControlFrame::Reach(Reach::new(ReachClass::Mapped, ["203.0.113.9:7444".parse().unwrap()])),
+            ControlFrame::Door(DoorReport {
+                publisher,
+                url: "https://r.example:7443".into(),
+                since: 5,
+                load: 1000,
+                requests: 7,
+                draining: true,
+            }),
             ControlFrame::Unknown { kind: OPTIONAL_FRAMES },
         ]
     }
@@ -317,5 +418,12 @@ mod tests {
         let ControlFrame::Members(members) = &mut frames[1] else { unreachable!("the second frame is Members") };
         members.members[0].addresses.push("example.org:1".into());
         assert_eq!(frames[1].encode(), Err(WireError::OutOfBounds("addresses")));
+        let many = ControlFrame::Takedowns(vec![Bytes::new(); MAX_TAKEDOWNS + 1]);
+        assert_eq!(many.encode(), Err(WireError::OutOfBounds("takedowns")));
+        let long = ControlFrame::Takedowns(vec![vec![0; MAX_TAKEDOWN + 1].into()]);
+        assert_eq!(long.encode(), Err(WireError::OutOfBounds("takedowns")));
+        // [0x8003, an array that claims to have four thousand million members]
+        let claims = [0x82, 0x19, 0x80, 0x03, 0x9a, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(ControlFrame::decode(&claims), Err(WireError::OutOfBounds("takedowns")));
     }
 }

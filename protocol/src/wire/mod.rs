@@ -6,27 +6,45 @@
 //! buffered for it.
 
 mod buffer;
+mod class;
 mod control;
 mod decoder;
+mod door;
+mod hello;
+mod members;
+mod purge;
+mod push;
 mod reason;
 mod reply;
 mod request;
+mod submit;
 
+pub use class::Class;
 pub use control::{
-    ControlDecoder, ControlFrame, Hello, MAX_CONTROL_FRAME, MAX_FEATURES, MAX_MEMBER_ADDRESSES, MAX_MEMBERS, Member,
-    Members, OPTIONAL_FRAMES,
+    ControlDecoder, ControlFrame, MAX_CONTROL_FRAME, MAX_REFUSAL, MAX_TAKEDOWNS, OPTIONAL_FRAMES, Refusal, Resync,
 };
 pub use decoder::FrameDecoder;
+pub use door::{DoorReport, MAX_DOOR_URL, is_door_url};
+pub use hello::{FEATURE_CHANGES, Hello, HelloNetwork, MAX_FEATURES, MAX_HELLO_NETWORKS};
+pub use members::{Changes, Found, MAX_FOUND, MAX_MEMBER_ADDRESSES, MAX_MEMBERS, MAX_REVOKED, Member, Members};
+pub use purge::{PURGE_FEATURE, Purge, PurgeScope, Purged};
+pub use push::{
+    Accepted, LostReason, MAX_ANCESTORS, MAX_CANDIDATES, MAX_REPORT, MAX_RUNNING, PlaceRequest, Placed, PushClass,
+    PushRequest, Report, SubscribeRequest, Tick,
+};
 pub use reason::RefusalReason;
-pub use reply::{GROUP_SIZE, MAX_DETAIL, MAX_REPLY_FRAME, ReplyFrame};
-pub use request::{MAX_HOPS, MAX_REQUEST, PassRequest, Request, RequestKind};
+pub use reply::{GROUP_SIZE, MAX_DETAIL, MAX_GROUPS, MAX_NODES, MAX_REPLY_FRAME, ReplyFrame};
+pub use request::{Awaits, Follows, MAX_HOPS, MAX_PASS_BODY, MAX_REQUEST, PassRequest, Request, RequestKind};
+pub use submit::{Answered, MAX_SUBMITTED, MAX_SUBMITTED_BYTES, Outcome, Submit, Submitted, Verdict};
 
 use crate::cbor::CborError;
 
 /// The TLS application protocol of segment streams.
 pub const ALPN: &[u8] = b"weir/1";
-/// Protocol version in Hello and in every request.
+/// Protocol version in Hello and in every request: the newest that this crate speaks.
 pub const VERSION: u16 = 1;
+/// The oldest version that this crate speaks.
+pub const OLDEST_VERSION: u16 = 1;
 /// Bytes of the length in front of every frame.
 pub const LENGTH_PREFIX: usize = 4;
 
@@ -86,6 +104,9 @@ fn framed(payload: &[u8], max: usize) -> Result<bytes::Bytes, WireError> {
     out.extend_from_slice(payload);
     Ok(out.into())
 }
+
+/// Longest name of a feature, region or program, in bytes.
+const MAX_NAME: usize = 128;
 
 fn bounded(text: &str, max: usize, field: &'static str) -> Result<(), WireError> {
     if text.len() > max { Err(WireError::OutOfBounds(field)) } else { Ok(()) }

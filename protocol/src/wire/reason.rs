@@ -34,6 +34,10 @@ pub enum RefusalReason {
     Integrity,
     /// The relay is shutting down.
     GoingAway,
+    /// The asking relay's grant does not cover that path.
+    OutOfScope,
+    /// Taken down by its publisher, or refused by this relay's operator.
+    Withheld,
     /// A code of a newer version.
     Other(u16),
 }
@@ -55,6 +59,8 @@ impl RefusalReason {
             Self::TooLarge => 10,
             Self::Integrity => 11,
             Self::GoingAway => 12,
+            Self::OutOfScope => 13,
+            Self::Withheld => 14,
             Self::Other(code) => code,
         }
     }
@@ -75,6 +81,8 @@ impl RefusalReason {
             10 => Self::TooLarge,
             11 => Self::Integrity,
             12 => Self::GoingAway,
+            13 => Self::OutOfScope,
+            14 => Self::Withheld,
             other => Self::Other(other),
         }
     }

@@ -240,6 +240,79 @@ def check_chunk(ring):
     need([chunk[n] for n in range(5)] == expected and len(chunk) == 5, "what the chunk states")
 
 
+def check_grant(root, ring):
+    vector = load("grant.json")
+    public = bytes.fromhex(vector["signing_public"])
+    need(public in [entry[1] for entry in ring.values()], "the grants' key is in the list")
+    for entry in vector["grants"]:
+        grant = sign1(bytes.fromhex(entry["cose"]), vector["context"], public, f"grant {entry['name']}")
+        names = {2: "scopes", 3: "first", 4: "last", 5: "region", 6: "weight", 7: "issued_ms", 8: "since_ms"}
+        need(all(grant[n] == entry[name] for n, name in names.items()), f"what grant {entry['name']} states")
+        need(grant[0] == root and base58(grant[1]) == vector["relay"], "who grants to whom")
+        need(grant.get(12) == entry["budget"], "the budget")
+        need(grant[3] <= vector["now_ms"] // 3_600_000 <= grant[4], "the grant holds now")
+
+
+def check_takedown(root, ring):
+    vector = load("takedown.json")
+    public = bytes.fromhex(vector["signing_public"])
+    need(public in [entry[1] for entry in ring.values()], "the takedowns' key is in the list")
+    for entry in vector["takedowns"]:
+        message = bytes.fromhex(entry["cose"])
+        need(len(message) <= 256, "a takedown has at most 256 bytes")
+        body = sign1(message, vector["context"], public, f"takedown {entry['name']}")
+        need(body[0] == root and body[1] == entry["serial_ms"] and body.get(2) == entry["until_ms"], "its members")
+        path = entry["target"].get("path")
+        if path is None:
+            target = [0, bytes.fromhex(entry["target"]["resource"])]
+        elif len(path) <= vector["longest_plain_path"]:
+            target = [1, path]
+        else:
+            target = [2, len(path), derive_key("weir/path/1", path.encode())]
+        need(body[3] == target, f"the target of takedown {entry['name']}")
+
+
+def base58(data):
+    digits, number = "", int.from_bytes(data, "big")
+    while number:
+        number, digit = divmod(number, 58)
+        digits = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"[digit] + digits
+    return "1" * (len(data) - len(data.lstrip(b"\0"))) + digits
+def check_interim(ring):
+    vector = load("interim.json")
+    public = bytes.fromhex(vector["signing_public"])
+    need(public in [entry[1] for entry in ring.values()], "the interim response's key is in the list")
+    said = sign1(bytes.fromhex(vector["cose"]), "weir/interim/1", public, "the interim response")
+    expected = [bytes.fromhex(vector["resource"]), vector["status"], vector["now_ms"], vector["headers"]]
+    need([said[n] for n in range(4)] == expected, "what the interim response states")
+
+
+def check_vary():
+    vector = load("vary.json")
+    for case in vector["selected"]:
+        names = sorted({name.strip().lower() for name in case["vary"].split(",")} - {"accept-encoding", "origin"})
+        if names == ["*"] or not names:
+            need(case["variant"] is None, f"no variant for {case}")
+            continue
+        text = b""
+        counted = lambda data: len(data).to_bytes(8, "big") + data
+        for name in names:
+            lines = [value for field, value in case["fields"] if field == name]
+            text += counted(name.encode()) + bytes([bool(lines)])
+            members = [member.strip() for line in lines for member in line.split(",")]
+            if name == "accept-language":
+                ranges = []
+                for member in members:
+                    tag, _, weight = member.lower().partition(";q=")
+                    ranges.append((-round(1000 * float(weight or 1)), tag))
+                value = "".join(f"{tag};q={-weight}," for weight, tag in sorted(ranges) if weight)
+            else:
+                value = ",".join(members)
+            if lines:
+                text += counted(value.encode())
+        need(case["variant"] == "vary=" + derive_key("weir/variant/1", text)[:16].hex(), f"the variant of {case}")
+
+
 def check_token():
     vector = load("token.json")
     header, claims, signature = vector["token"].split(".")
@@ -251,14 +324,60 @@ def check_token():
     need(json.loads(part(claims)) == vector["claims"], "the token's claims")
 
 
+def check_statements():
+    vector = load("statements.json")
+    need(hashlib.sha256(vector["token"].encode()).hexdigest() == vector["token_hash"], "the token's hash")
+    payloads = {}
+    for entry in vector["statements"]:
+        message = bytes.fromhex(entry["cose"])
+        name = "the " + entry["name"]
+        payloads[entry["name"]] = sign1(message, entry["context"], bytes.fromhex(entry["public"]), name)
+        need(hashlib.sha256(message).hexdigest() == entry["sha256"], f"the hash of {name}")
+    publisher = payloads["promise"][0]
+    need(all(payload[0] == publisher for payload in payloads.values()), "every statement names its publisher first")
+
+    received = vector["received"]
+    numbers = b"".join(received[name].to_bytes(8, "big") for name in ("generation", "offset", "length"))
+    digest = derive_key(received["context"], bytes(32) + bytes.fromhex(received["resource"]) + numbers)
+    need(digest.hex() == received["digest"], "the running digest")
+    need(payloads["peer receipt"][8] == digest, "the receipt's running digest")
+    # A relay's name is a PeerId: an identity multihash around its public key.
+    keys = {entry["name"]: bytes.fromhex(entry["public"]) for entry in vector["statements"]}
+    peer_id = bytes.fromhex("002408011220")
+    need(payloads["peer receipt"][2] == peer_id + keys["peer receipt"], "the receiver signs the receipt")
+    need(payloads["edge claim"][1] == peer_id + keys["edge claim"], "the edge signs the claim")
+    need(payloads["payee change"][1] == peer_id + keys["payee change"], "the relay signs its payee")
+    need(payloads["viewer receipt"][2] == keys["viewer receipt"], "the session's key signs the viewer's receipt")
+    jwk = {name: vector["session_jwk"][name] for name in ("crv", "kty", "x")}
+    need(base64.urlsafe_b64decode(jwk["x"] + "=") == keys["viewer receipt"], "the session's key as JWK")
+    thumbprint = hashlib.sha256(json.dumps(jwk, sort_keys=True, separators=(",", ":")).encode()).digest()
+    need(base64.urlsafe_b64encode(thumbprint).decode().rstrip("=") == vector["session_jkt"], "its thumbprint")
+
+    reveal = payloads["probe reveal"]
+    plan = encode([[probe[0], probe[1]] for probe in reveal[4]])
+    commitment = hashlib.sha256(b"weir/probe-plan/1" + reveal[3] + plan).digest()
+    need(commitment.hex() == vector["probe_commitment"], "the hash of the probe plan")
+    need(payloads["probe commitment"][3] == commitment, "the reveal opens the commitment")
+
+    proof, end = decode(bytes.fromhex(vector["contradiction"]["cbor"]))
+    need(proof[0] == 6 and end == len(vector["contradiction"]["cbor"]) // 2, "the contradiction is about claims")
+    first, second = (sign1(proof[n], "weir/edge-claim/1", keys["edge claim"], "a contradicting claim") for n in (1, 2))
+    need(first != second and all(first[n] == second[n] for n in (0, 1, 2, 6)), "same edge, epoch and counter")
+
+
 def main():
     root, ring = check_keys()
     check_resources(root)
     check_record(root, ring)
     check_head(root, ring)
     check_chunk(ring)
+    check_interim(ring)
+    check_vary()
+    check_grant(root, ring)
+    check_takedown(root, ring)
     check_token()
-    print("keys, resource keys, record, head, chunk and token verify")
+    check_statements()
+    print("keys, resource keys, record, head, chunk, interim response, variants, grants, takedowns, token and statements verify")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ pub struct ControlConfig {
     /// Of these, inbound: room is kept for peers that we choose ourselves, so that strangers cannot surround a node
     /// (eclipse attack). Default 384.
     pub max_inbound: u32,
-    /// Of these, with one peer: a relayed, a punched and two crossing direct connections. Default 4.
+    /// Of these, with one peer: two circuits, two crossing direct connections, a punched one and a reachability test.
+    /// Default 6.
     pub max_per_peer: u32,
     /// Dials at the same time. Default 64.
     pub max_dials: u32,
@@ -28,6 +29,8 @@ pub struct ControlConfig {
     pub idle_timeout_secs: u32,
     /// Time between pings on one connection, seconds. Default 15.
     pub ping_interval_secs: u32,
+    /// Whether to look for nodes on the local network by multicast DNS. Default false.
+    pub mdns: bool,
 }
 
 impl Default for ControlConfig {
@@ -35,13 +38,14 @@ impl Default for ControlConfig {
         Self {
             max_connections: 512,
             max_inbound: 384,
-            max_per_peer: 4,
+            max_per_peer: 6,
             max_dials: 64,
             max_peers: 1024,
             command_queue: 64,
             event_queue: 256,
             idle_timeout_secs: 600,
             ping_interval_secs: 15,
+            mdns: false,
         }
     }
 }

@@ -22,6 +22,15 @@ pub enum ControlError {
     /// The address cannot be listened on.
     #[error("cannot listen")]
     Listen(#[source] TransportError<io::Error>),
+    /// No hole was punched: no circuit to the peer, or its NAT and ours do not allow it.
+    #[error("no way through to the peer: {0}")]
+    Punch(String),
+    /// As many of its kind are under way as there may be.
+    #[error("too many {0} at once")]
+    TooMany(&'static str),
+    /// The announcement was not sent.
+    #[error("cannot announce: {0}")]
+    Announce(String),
     /// The listener closed before it had an address.
     #[error("the listener closed before it had an address")]
     ListenerClosed,

@@ -1,10 +1,16 @@
 //! Commands to the control swarm.
 
+use std::net::SocketAddr;
+
 use libp2p::core::transport::ListenerId;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
+use weir_protocol::gossip::Topic;
+use weir_protocol::ids::PublisherId;
 
+use super::admission::Admission;
 use super::error::ControlError;
+use super::gossip::{Gossiped, Verdict};
 use super::peers::PeerInfo;
 
 pub(super) type Reply<T> = oneshot::Sender<T>;
@@ -16,6 +22,15 @@ pub(super) enum Command {
     RemoveListener { id: ListenerId, reply: Reply<bool> },
     Listeners { reply: Reply<Vec<Multiaddr>> },
     AddExternal { address: Multiaddr, reply: Reply<()> },
+    RemoveExternal { address: Multiaddr, reply: Reply<()> },
+    Candidate { address: Multiaddr, reply: Reply<()> },
+    Serve { on: bool, vouch: bool, reply: Reply<()> },
+    Punch { peer: PeerId, via: Vec<Multiaddr>, reply: Reply<Result<SocketAddr, ControlError>> },
+    Subscribe { topic: Topic, reply: Reply<Result<mpsc::Receiver<Gossiped>, ControlError>> },
+    Publish { topic: Topic, body: Vec<u8>, reply: Reply<Result<(), ControlError>> },
+    Judge { message: Gossiped, verdict: Verdict, reply: Reply<bool> },
+    Provide { publisher: PublisherId, reply: Reply<Result<(), ControlError>> },
+    Find { publisher: PublisherId, reply: Reply<Result<Vec<PeerId>, ControlError>> },
     ExternalAddresses { reply: Reply<Vec<Multiaddr>> },
     Peers { reply: Reply<Vec<PeerInfo>> },
 }
@@ -24,11 +39,17 @@ pub(super) enum Command {
 #[derive(Debug, Clone)]
 pub struct ControlHandle {
     commands: mpsc::Sender<Command>,
+    admission: Admission,
 }
 
 impl ControlHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
-        Self { commands }
+    pub(super) fn new(commands: mpsc::Sender<Command>, admission: Admission) -> Self {
+        Self { commands, admission }
+    }
+
+    /// Who may open control connections here; everybody until something is set.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ControlError> {
@@ -86,6 +107,85 @@ impl ControlHandle {
     /// [`ControlError::ShutDown`].
     pub async fn add_external_address(&self, address: Multiaddr) -> Result<(), ControlError> {
         self.ask(|reply| Command::AddExternal { address, reply }).await
+    }
+
+    /// Takes an address back that was announced or confirmed.
+    ///
+    /// # Errors
+    /// [`ControlError::ShutDown`].
+    pub async fn remove_external_address(&self, address: Multiaddr) -> Result<(), ControlError> {
+        self.ask(|reply| Command::RemoveExternal { address, reply }).await
+    }
+
+    /// Names an address under which this node may be reachable: it is tested from outside, and peers that punch towards
+    /// this node are told.
+    ///
+    /// # Errors
+    /// [`ControlError::ShutDown`].
+    pub async fn add_candidate(&self, address: Multiaddr) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Candidate { address, reply }).await
+    }
+
+    /// Switches on or off what only a directly reachable node can do for the others: keep provider records, carry
+    /// circuits, and with `vouch` test addresses for those who connect from now on. Off at first.
+    ///
+    /// # Errors
+    /// [`ControlError::ShutDown`].
+    pub async fn serve(&self, on: bool, vouch: bool) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Serve { on, vouch, reply }).await
+    }
+
+    /// Makes a way to a peer that cannot be dialled: opens a circuit to it over one of `via` (addresses that end in
+    /// `/p2p/RELAY/p2p-circuit/p2p/PEER`), punches through both NATs and answers with the address at which the peer is
+    /// now directly connected: a bulk connection to the same address goes through the same hole. The circuit is closed.
+    /// Ends within 8 seconds.
+    ///
+    /// # Errors
+    /// [`ControlError::Punch`], [`ControlError::TooMany`], [`ControlError::ShutDown`].
+    pub async fn punch(&self, peer: PeerId, via: Vec<Multiaddr>) -> Result<SocketAddr, ControlError> {
+        self.ask(|reply| Command::Punch { peer, via, reply }).await?
+    }
+
+    /// Hears a topic from now on. Each message waits for [`Self::judge`], and is passed on only if that says so. While
+    /// 64 messages wait unread, further ones are dropped. A new subscription replaces the former one of the topic.
+    ///
+    /// # Errors
+    /// [`ControlError::TooMany`] beyond 192 topics, [`ControlError::ShutDown`].
+    pub async fn subscribe(&self, topic: Topic) -> Result<mpsc::Receiver<Gossiped>, ControlError> {
+        self.ask(|reply| Command::Subscribe { topic, reply }).await?
+    }
+
+    /// Says something on a topic, at most 240 bytes.
+    ///
+    /// # Errors
+    /// [`ControlError::Announce`] if it is too long or nobody hears the topic, [`ControlError::ShutDown`].
+    pub async fn publish(&self, topic: Topic, body: Vec<u8>) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Publish { topic, body, reply }).await?
+    }
+
+    /// Decides what becomes of a message; `false` if that came too late (after about eight seconds).
+    ///
+    /// # Errors
+    /// [`ControlError::ShutDown`].
+    pub async fn judge(&self, message: Gossiped, verdict: Verdict) -> Result<bool, ControlError> {
+        self.ask(|reply| Command::Judge { message, verdict, reply }).await
+    }
+
+    /// Lets others find this node as one that serves a publisher's network, and keeps such records of others.
+    ///
+    /// # Errors
+    /// [`ControlError::Announce`] when no more fit, [`ControlError::ShutDown`].
+    pub async fn provide(&self, publisher: PublisherId) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Provide { publisher, reply }).await?
+    }
+
+    /// Looks for nodes that serve a publisher's network and dials the first few; connected ones report as any peer.
+    /// Ends within about ten seconds.
+    ///
+    /// # Errors
+    /// [`ControlError::TooMany`], [`ControlError::ShutDown`].
+    pub async fn find(&self, publisher: PublisherId) -> Result<Vec<PeerId>, ControlError> {
+        self.ask(|reply| Command::Find { publisher, reply }).await?
     }
 
     /// The addresses under which this node is known to be reachable.

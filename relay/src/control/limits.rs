@@ -1,4 +1,4 @@
-//! Denies connections beyond the configured numbers.
+//! Denies connections of strangers, and those beyond the configured numbers.
 //!
 //! Why not libp2p-connection-limits: it keeps an (empty) entry for every PeerId it has ever seen, so a stranger with
 //! many keys makes it grow without bound. Invariant: this one holds entries for connected peers only.
@@ -17,11 +17,14 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 use thiserror::Error;
 
+use super::admission::Admission;
 use super::config::{ControlConfig, bound};
 
 /// The limit that was met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum Exceeded {
+    #[error("a stranger: the peer is in no network of this node")]
+    Stranger,
     #[error("too many control connections")]
     Total,
     #[error("too many inbound control connections")]
@@ -32,6 +35,7 @@ pub(super) enum Exceeded {
 
 #[derive(Debug)]
 pub(super) struct Limits {
+    admission: Admission,
     max_total: usize,
     max_inbound: usize,
     max_per_peer: usize,
@@ -41,8 +45,9 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn new(config: &ControlConfig) -> Self {
+    pub(super) fn new(config: &ControlConfig, admission: Admission) -> Self {
         Self {
+            admission,
             max_total: bound(config.max_connections),
             max_inbound: bound(config.max_inbound),
             max_per_peer: bound(config.max_per_peer),
@@ -53,7 +58,9 @@ impl Limits {
     }
 
     fn check(&self, peer: &PeerId, inbound: bool) -> Result<(), Exceeded> {
-        if self.total >= self.max_total {
+        if inbound && !self.admission.admits(peer) {
+            Err(Exceeded::Stranger)
+        } else if self.total >= self.max_total {
             Err(Exceeded::Total)
         } else if inbound && self.inbound >= self.max_inbound {
             Err(Exceeded::Inbound)
@@ -135,7 +142,20 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits::new(&ControlConfig { max_connections: 3, max_inbound: 2, max_per_peer: 2, ..ControlConfig::default() })
+        let config = ControlConfig { max_connections: 3, max_inbound: 2, max_per_peer: 2, ..ControlConfig::default() };
+        Limits::new(&config, Admission::default())
+    }
+
+    #[test]
+    fn strangers_are_not_let_in_but_may_be_visited() {
+        let (mut limits, member, stranger) = (limits(), PeerId::random(), PeerId::random());
+        let admission = Admission::default();
+        limits.admission = admission.clone();
+        assert_eq!(limits.check(&stranger, true), Ok(()), "without a network everybody is alike");
+        admission.set(move |peer| *peer == member);
+        assert_eq!(limits.check(&member, true), Ok(()));
+        assert_eq!(limits.check(&stranger, true), Err(Exceeded::Stranger));
+        assert_eq!(limits.check(&stranger, false), Ok(()));
     }
 
     #[test]

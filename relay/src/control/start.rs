@@ -12,11 +12,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admission::Admission;
 use super::behaviour::Behaviour;
 use super::config::{ControlConfig, bound};
 use super::driver::Driver;
 use super::event::ControlEvent;
 use super::handle::ControlHandle;
+use super::transport::with_circuits;
 
 /// Owner of the control swarm's tasks.
 pub struct Control {
@@ -41,12 +43,14 @@ impl Control {
             spawner.spawn(task);
         })
         .with_idle_connection_timeout(config.idle_timeout());
-        let behaviour = Behaviour::new(identity, config);
+        let admission = Admission::default();
+        let (transport, circuits) = with_circuits(transport, identity);
+        let behaviour = Behaviour::new(identity, config, admission.clone(), circuits);
         let swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), swarm_config);
         let (command_sender, commands) = mpsc::channel(bound(config.command_queue));
         let (events, event_receiver) = mpsc::channel(bound(config.event_queue));
         let driver = tokio::spawn(Driver::new(swarm, commands, events, config).run(cancel));
-        (Self { driver, connections }, ControlHandle::new(command_sender), event_receiver)
+        (Self { driver, connections }, ControlHandle::new(command_sender, admission), event_receiver)
     }
 
     /// Waits until the driver and all connection tasks have ended; `cancel` makes them end.

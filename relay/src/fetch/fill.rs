@@ -3,9 +3,13 @@
 //! network, its tree hashes to the root in the publisher's record.
 
 use super::{
-    Candidate, FetchError, How, Served,
+    Ask, Candidate, FetchError, How, Served,
+    ask::Asking,
+    keep::keep,
+    parts::{is_short_whole, other_form, place},
+    running::Progress,
     served::Outcome,
-    shared::{Core, InFlight},
+    shared::{Core, InFlight, Place},
 };
 use crate::{
     object::{Ended, Entry, Evidence, Growing, Head, Tree},
@@ -13,13 +17,9 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
-use weir_protocol::{freshness::Storage, record::SignedRecord, resource::ResourceKey};
+use weir_protocol::{freshness::Storage, part::Part, record::SignedRecord, resource::ResourceKey};
 
 /// Sources opened for one fill, first tries and continuations together.
 const MAX_OPENS: usize = 6;
@@ -35,16 +35,27 @@ pub(super) enum Wanted {
     Refresh,
 }
 
+/// What a fill has to do.
+pub(super) struct Errand {
+    /// What is asked for; its key is the representation that it selects, as far as is known.
+    pub(super) ask: Ask,
+    pub(super) wanted: Wanted,
+    /// Whom to ask, best first.
+    pub(super) candidates: Vec<Candidate>,
+}
+
 pub(super) async fn run(
     core: &Core,
-    key: ResourceKey,
-    hops: u8,
-    wanted: Wanted,
+    Errand { ask, wanted, mut candidates }: Errand,
+    progress: &Progress,
     publish: watch::Sender<Outcome>,
-    unregister: impl Fn(),
+    registered: &impl Place,
 ) {
+    let then = core.purges.count();
+    let Ask { key, hops: _, class, asked, behind } = ask;
     let hash = key.hash();
     let (held, how) = match core.store.get(&hash) {
+        _ if asked.is_passed() => (None, How::Passed),
         // The fill that was running when this one was asked for has ended in between.
         Some(entry) => (Some(entry), How::Hit),
         None => (core.store.load(&hash, core.clock.now()).await, How::DiskHit),
@@ -55,21 +66,38 @@ pub(super) async fn run(
         publish.send_replace(Some(Ok(Served { entry: entry.clone(), how })));
         return;
     }
-    let request = FillRequest { key, have: held.clone(), resume: None, hops };
-    let mut candidates: VecDeque<Candidate> = core.plan.candidates(&request.key, hops).into();
+    if wanted == Wanted::Response
+        && held.is_none()
+        && key.variant.is_some()
+        && let Some(whole) = whole_of(core, &key).await
+    {
+        publish.send_replace(Some(Ok(Served { entry: whole, how })));
+        return;
+    }
+    let beginning = match &held {
+        None if !asked.is_passed() => beginning(core, &key).await,
+        _ => None,
+    };
+    if asked.is_passed() {
+        // A source that broke off may have done what was asked.
+        candidates.truncate(1);
+    }
+    let hops = progress.stage();
+    let mut request =
+        FillRequest { key, have: held.clone(), resume: None, hops, class, asked, beginning, behind, insists: false };
+    let mut asking = Asking::new(core, progress.clone(), candidates);
     let mut last = FetchError::Nobody;
-    while let Some(candidate) = candidates.pop_front() {
-        let opened = open(core, &candidate, &request).await;
+    while let Some((candidate, opened)) = asking.next(&mut request).await {
         match opened {
             Ok(Opened::NotModified { head, age_ms }) => {
                 if let Some(held) = &held {
                     let entry = renewed(core, *head, held, age_ms);
                     if entry.is_shareable() {
-                        core.store.insert(entry.clone());
+                        keep(core, entry.clone(), then);
                     } else {
                         // The body is unchanged, but it may no longer be kept: those who joined ask for themselves.
                         core.store.remove(&hash);
-                        unregister();
+                        registered.leave();
                     }
                     publish.send_replace(Some(Ok(Served { entry, how: How::Revalidated })));
                     return;
@@ -80,7 +108,7 @@ pub(super) async fn run(
                 if incoming.head.status.is_server_error() && stale_on_error(core, held.as_ref(), &publish) {
                     return;
                 }
-                transfer(core, request, candidate, candidates, *incoming, &publish, unregister).await;
+                transfer(core, request, candidate, asking, *incoming, progress, &publish, registered, then).await;
                 return;
             }
             Err(error) => {
@@ -91,16 +119,45 @@ pub(super) async fn run(
     }
     if !stale_on_error(core, held.as_ref(), &publish) {
         // Whoever hears of the failure competes again, and must not find this fill still running.
-        unregister();
+        registered.leave();
         publish.send_replace(Some(Err(last)));
     }
 }
 
-async fn open(core: &Core, candidate: &Candidate, request: &FillRequest) -> Result<Opened, SourceError> {
-    let begun = Instant::now();
-    let opened = candidate.source.open(request).await;
-    core.observer.asked(candidate.label, opened.as_ref().map(|_| ()), begun.elapsed());
-    opened
+/// The whole, held and fresh, of a short resource of which `key` is a part.
+async fn whole_of(core: &Core, key: &ResourceKey) -> Option<Arc<Entry>> {
+    let hash = other_form(key)?.hash();
+    let now = core.clock.now();
+    let entry = match core.store.get(&hash) {
+        Some(entry) => entry,
+        None => core.store.load(&hash, now).await?,
+    };
+    (entry.is_fresh(now) && is_short_whole(&entry)).then_some(entry)
+}
+
+/// The beginning of a body that is held, fresh, while the whole is not: only the rest needs to be asked for.
+async fn beginning(core: &Core, key: &ResourceKey) -> Option<Arc<Entry>> {
+    let part = core.parts.of(key)?.beginning?;
+    let now = core.clock.now();
+    let entry = match core.store.get(&part.hash()) {
+        Some(entry) => entry,
+        None => core.store.load(&part.hash(), now).await?,
+    };
+    (key.variant.is_none() && entry.is_fresh(now) && place(&entry).is_some_and(|place| place.first == 0))
+        .then_some(entry)
+}
+
+/// How a response was come by that no copy could answer.
+fn how_missed(request: &FillRequest) -> How {
+    if request.asked.is_passed() {
+        How::Passed
+    } else if request.have.is_some() {
+        How::Replaced
+    } else if request.key.variant.as_ref().is_some_and(|variant| Part::of(variant).is_none()) {
+        How::VariantMiss
+    } else {
+        How::Miss
+    }
 }
 
 fn stale_on_error(core: &Core, held: Option<&Arc<Entry>>, publish: &watch::Sender<Outcome>) -> bool {
@@ -112,18 +169,22 @@ fn stale_on_error(core: &Core, held: Option<&Arc<Entry>>, publish: &watch::Sende
 }
 
 fn renewed(core: &Core, head: Head, held: &Arc<Entry>, age_ms: u64) -> Arc<Entry> {
-    Arc::new(Entry::new(head, held.body.clone(), core.clock.now(), age_ms, held.source))
+    Arc::new(Entry::new(head.shared(), held.body.clone(), core.clock.now(), age_ms, held.source))
 }
 
+#[expect(clippy::too_many_arguments, reason = "one call, and each is another part's")]
 async fn transfer(
     core: &Core,
     mut request: FillRequest,
     first: Candidate,
-    mut candidates: VecDeque<Candidate>,
+    mut asking: Asking<'_>,
     incoming: Incoming,
+    progress: &Progress,
     publish: &watch::Sender<Outcome>,
-    unregister: impl Fn(),
+    registered: &impl Place,
+    then: u64,
 ) {
+    let how = how_missed(&request);
     let mut head = incoming.head.clone();
     if head.length.is_some_and(|length| length > core.config.max_object_bytes) {
         // The publisher lets it be kept, but it is longer than this node keeps.
@@ -132,34 +193,46 @@ async fn transfer(
     let shareable = head.freshness.store == Storage::Store;
     let body = if shareable { Growing::shared() } else { Growing::private(core.config.private_window_bytes) };
     let entry = Arc::new(Entry::new(head, body, core.clock.now(), incoming.age_ms, first.label));
-    if !shareable {
-        if !entry.head.status.is_server_error() {
-            // What is held was superseded by something that may not be kept.
-            core.store.remove(&entry.hash);
+    core.parts.learn(&entry, core.config.max_object_bytes);
+    if shareable {
+        if entry.hash != request.key.hash() {
+            registered.also(entry.hash);
         }
-        unregister();
+        if let Some(surplus) = core.variants.learn(&entry, &request.asked) {
+            core.store.remove(&surplus.hash());
+        }
+    } else {
+        let speaks_for_all = !request.asked.is_passed() && !request.asked.is_authorized();
+        if speaks_for_all && !entry.head.status.is_server_error() {
+            // What is held was superseded by something that may not be kept.
+            core.store.remove(&request.key.hash());
+        }
+        registered.leave();
         if publish.is_closed() {
             return;
         }
     }
-    publish.send_replace(Some(Ok(Served { entry: entry.clone(), how: How::Miss })));
+    publish.send_replace(Some(Ok(Served { entry: entry.clone(), how })));
     request.have = None;
+    request.beginning = None;
+    // Whoever goes on must have this representation.
+    request.key = entry.head.key.clone();
     let mut in_flight = InFlight::new(core);
     let mut source = (first, incoming);
     let mut opens = 1;
     loop {
-        let error = match pump(core, &entry, source.1, source.0.label, &mut in_flight).await {
+        let error = match pump(core, &entry, source.1, source.0.label, progress, &mut in_flight).await {
             Ok(whole) if entry.is_shareable() && !completed(&entry.body) => {
                 // Every piece was signed, so no other source has better ones.
                 tracing::error!(resource = %whole.hash.short(), "signed pieces do not make up the signed whole");
-                unregister();
+                registered.leave();
                 entry.body.end(Ended::Failed("the pieces do not make up the signed whole".into()));
                 return;
             }
             Ok(whole) => {
                 entry.body.end(Ended::Whole);
                 if entry.is_shareable() {
-                    core.store.insert(whole);
+                    keep(core, whole, then);
                 }
                 return;
             }
@@ -167,14 +240,14 @@ async fn transfer(
         };
         tracing::debug!(source = source.0.label, err.kind = error.label(), %error, "transfer broke off");
         request.resume = Some(Resume { generation: entry.head.generation, offset: entry.body.length() });
-        match resume(core, &request, &mut candidates, &mut opens, &error).await {
+        match resume(&mut request, &mut asking, &mut opens, &error).await {
             Some(next) => {
                 core.observer.failed_over(&error);
                 source = next;
             }
             None => {
                 // Whoever sees the failure and asks again must not find this fill still running.
-                unregister();
+                registered.leave();
                 entry.body.end(Ended::Failed(error.to_string().into()));
                 return;
             }
@@ -184,26 +257,25 @@ async fn transfer(
 
 /// The next source that has exactly this body, from the offset on.
 async fn resume(
-    core: &Core,
-    request: &FillRequest,
-    candidates: &mut VecDeque<Candidate>,
+    request: &mut FillRequest,
+    asking: &mut Asking<'_>,
     opens: &mut usize,
     why: &SourceError,
 ) -> Option<(Candidate, Incoming)> {
-    if matches!(why, SourceError::TooLarge(_)) {
+    if matches!(why, SourceError::TooLarge(_)) || request.asked.is_passed() {
         return None;
     }
     let mut refilled = false;
     while *opens < MAX_OPENS {
-        let Some(candidate) = candidates.pop_front() else {
+        let Some(candidate) = asking.pop() else {
             if std::mem::replace(&mut refilled, true) {
                 return None;
             }
-            *candidates = core.plan.candidates(&request.key, request.hops).into();
+            asking.start_over(request);
             continue;
         };
         *opens += 1;
-        let opened = open(core, &candidate, request).await;
+        let opened = asking.alone(request, &candidate).await;
         if let Ok(Opened::Response(incoming)) = opened
             && request.resume.is_some_and(|resume| resume.generation == incoming.head.generation)
         {
@@ -229,6 +301,7 @@ async fn pump(
     entry: &Arc<Entry>,
     incoming: Incoming,
     label: &'static str,
+    progress: &Progress,
     in_flight: &mut InFlight<'_>,
 ) -> Result<Arc<Entry>, SourceError> {
     let Incoming { head, age_ms: _, tree, mut events } = incoming;
@@ -242,6 +315,7 @@ async fn pump(
         body.set_tree(tree);
     }
     while announced.is_none_or(|length| body.length() < length) {
+        core.way.give(progress).await;
         let Some(event) = events.next().await else {
             return Err(SourceError::Unreachable("the source stopped in the middle".into()));
         };
@@ -305,7 +379,7 @@ fn finish(
 
 /// The entry as stored: its length known, under the record instead of the head.
 fn whole(entry: &Arc<Entry>, record: Option<Arc<SignedRecord>>) -> Arc<Entry> {
-    let mut head = entry.head.clone();
+    let mut head = entry.head.clone().shared();
     head.length = Some(entry.body.length());
     if let Some(record) = record {
         entry.set_record(record.clone());

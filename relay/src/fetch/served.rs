@@ -1,6 +1,6 @@
 //! What the fetcher answers.
 
-use crate::{object::Entry, source::SourceError};
+use crate::{access::Withheld, object::Entry, source::SourceError};
 use std::sync::Arc;
 
 /// How a response was come by.
@@ -16,6 +16,12 @@ pub enum How {
     StaleIfError,
     /// Fetched for this request.
     Miss,
+    /// Fetched for this request: what is held of this resource is other representations (RFC 9111 section 4.1).
+    VariantMiss,
+    /// Stale, and replaced by asking.
+    Replaced,
+    /// Only the origin could do this: the method is not GET or HEAD.
+    Passed,
     /// Stale, and found unchanged by asking.
     Revalidated,
     /// Fetched for another request that came first.
@@ -40,6 +46,9 @@ pub enum FetchError {
     /// Nobody may be asked for this resource.
     #[error("nobody to ask")]
     Nobody,
+    /// It is served to nobody.
+    #[error("{0}")]
+    Withheld(#[from] Withheld),
     /// Too many fills run already.
     #[error("too many fills at once")]
     Overloaded,

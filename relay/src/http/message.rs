@@ -2,6 +2,10 @@
 
 use super::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use std::sync::Arc;
+
+/// Sends the client an interim response (RFC 9110 section 15.2), status 102 to 199, before the final one.
+pub type InterimSender = Arc<dyn Fn(StatusCode, HeaderMap) + Send + Sync>;
 
 /// The HTTP version a door speaks with the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +29,15 @@ impl Protocol {
     }
 }
 
+/// What a door has measured of the way to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// To the client and back.
+    pub round_trip: std::time::Duration,
+    /// What the congestion controller lets through, in kbit/s, once it has found out.
+    pub kbit_per_second: Option<u64>,
+}
+
 /// One request. `uri` is in origin form (path and query); the authority stands apart because each HTTP version
 /// carries it elsewhere (`Host` in HTTP/1.1, `:authority` later).
 pub struct Request {
@@ -42,6 +55,10 @@ pub struct Request {
     pub secure: bool,
     /// The body; empty for GET and HEAD.
     pub body: Body,
+    /// Present when the door can carry interim responses to this client.
+    pub interim: Option<InterimSender>,
+    /// The way to the client, where the door can measure it.
+    pub link: Option<Link>,
 }
 
 /// One response. Framing (Content-Length, Transfer-Encoding, Date) is the door's business: it takes the length from

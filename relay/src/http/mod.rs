@@ -7,4 +7,4 @@ mod message;
 
 pub use body::{Body, BodyError, BodySource};
 pub use handler::{Answer, Handler};
-pub use message::{Protocol, Request, Response};
+pub use message::{InterimSender, Link, Protocol, Request, Response};

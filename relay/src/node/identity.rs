@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
-use weir_protocol::ids::RelayId;
+use weir_protocol::{EvidenceKey, ids::RelayId};
 
 const FILE: &str = "identity.key";
 const MODE: u32 = 0o600;
@@ -40,6 +40,15 @@ impl Identity {
         let (secret, created) = load_or_create_secret(&path)?;
         let keypair = Keypair::ed25519_from_bytes(secret).map_err(|_| IdentityError::NotAKey(path, 0))?;
         Ok(Self { keypair, created })
+    }
+
+    /// The key that signs receipts and claims: the same one.
+    pub fn evidence_key(&self) -> Result<EvidenceKey, IdentityError> {
+        let unfit = || IdentityError::NotAKey(FILE.into(), 0);
+        let pair = self.keypair.clone().try_into_ed25519().map_err(|_| unfit())?;
+        let secret = pair.secret();
+        let secret: [u8; 32] = secret.as_ref().try_into().map_err(|_| unfit())?;
+        Ok(EvidenceKey::from_bytes(&secret))
     }
 
     /// The relay's id.

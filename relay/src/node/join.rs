@@ -3,8 +3,9 @@
 //! a relay starts again without the adapter.
 
 use crate::{
+    access::{KeepError, Kept},
     clock::Clock,
-    peer::{Links, Network},
+    peer::{Granted, Links, Network},
     quic::socket_addr_of,
     source::{RawRequest, RawSource, Upstream, UpstreamConfig, UpstreamError},
 };
@@ -21,9 +22,9 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use weir_protocol::{
-    ids::RelayId,
+    ids::{PublisherId, RelayId},
     keys::KeyRing,
-    wellknown::{MAX_WELL_KNOWN, WELL_KNOWN_PATH, WellKnown},
+    wellknown::{MAX_WELL_KNOWN, PeerInfo, WELL_KNOWN_PATH, WellKnown},
 };
 
 /// First and longest pause between attempts to reach the adapter.
@@ -31,6 +32,8 @@ const RETRY: Duration = Duration::from_millis(500);
 const RETRY_CAP: Duration = Duration::from_secs(15);
 /// How often the document is fetched again while all is well, for new keys and addresses.
 const REFRESH: Duration = Duration::from_secs(600);
+/// The same after the first connection: by then others have come that may be begun with.
+const FIRST_REFRESH: Duration = Duration::from_secs(90);
 
 /// Why a network cannot be joined.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +50,15 @@ pub enum JoinError {
     /// Another publisher than before answers at this URL.
     #[error("{0}")]
     Changed(Box<Changed>),
+    /// The operator allows other publishers only.
+    #[error("{0} belongs to publisher {1}, which is not among the allowed ones (--allow-publisher {1} allows it)")]
+    NotAllowed(Box<Url>, PublisherId),
     /// The copy cannot be kept.
     #[error("cannot keep {0}: {1}")]
     Keep(PathBuf, io::Error),
+    /// What is kept of the network cannot be used.
+    #[error(transparent)]
+    State(#[from] KeepError),
 }
 
 /// Two publishers at one URL.
@@ -76,6 +85,8 @@ pub struct Joining {
     pub data: PathBuf,
     /// Who this relay is.
     pub me: RelayId,
+    /// Publishers that the operator allows; empty: whoever answers at the URL.
+    pub allowed: Vec<PublisherId>,
     /// The time.
     pub clock: Clock,
 }
@@ -89,6 +100,7 @@ pub struct Joined {
     /// True when the adapter did not answer and the kept copy was used.
     pub from_copy: bool,
     joining: Joining,
+    kept: Kept,
 }
 
 impl Joining {
@@ -112,11 +124,18 @@ impl Joining {
             (Err(error), _) => return Err(error),
         };
         let ring = self.verify(&document)?;
+        if !self.allowed.is_empty() && !self.allowed.contains(&document.publisher) {
+            return Err(JoinError::NotAllowed(Box::new(self.url), document.publisher));
+        }
         if !from_copy {
             keep(&path, &document).map_err(|error| JoinError::Keep(path, error))?;
         }
-        let network = Network::new(self.me, ring, document.adapter.relay, addresses(&document));
-        Ok(Joined { network: Arc::new(network), document, from_copy, joining: self })
+        let network = Network::new(self.me, ring, document.adapter.relay, addresses(&document.adapter));
+        network.set_bootstrap(bootstrap(&document));
+        let kept = Kept::of(&self.data.join("networks"), document.publisher);
+        network.set_requires_token(document.policy.tokens_required);
+        network.restore(kept.grant(), kept.takedowns(document.publisher)?, self.clock.now());
+        Ok(Joined { network: Arc::new(network), document, from_copy, joining: self, kept })
     }
 
     /// Whoever stands between may serve last month's document, whose keys may have been revoked since: of two valid
@@ -140,7 +159,7 @@ impl Joining {
         let failed = |error: String| JoinError::Fetch(Box::new(self.url.clone()), error);
         let mut config = UpstreamConfig::new(self.url.clone());
         config.ca.clone_from(&self.ca);
-        let request = RawRequest { path_and_query: WELL_KNOWN_PATH.into(), validators: None };
+        let request = RawRequest { path_and_query: WELL_KNOWN_PATH.into(), ..RawRequest::default() };
         let response = Upstream::new(config)?.fetch(&request).await.map_err(|error| failed(error.to_string()))?;
         if !response.status.is_success() {
             return Err(failed(format!("status {}", response.status)));
@@ -162,9 +181,13 @@ impl Joining {
     }
 }
 
-fn addresses(document: &WellKnown) -> Vec<SocketAddr> {
+fn addresses(peer: &PeerInfo) -> Vec<SocketAddr> {
     let parse = |address: &String| address.parse().ok().and_then(|address| Some(socket_addr_of(&address)?.0));
-    document.adapter.addresses.iter().filter_map(parse).collect()
+    peer.addresses.iter().filter_map(parse).collect()
+}
+
+fn bootstrap(document: &WellKnown) -> Vec<(RelayId, Vec<SocketAddr>)> {
+    document.bootstrap.iter().map(|peer| (peer.relay, addresses(peer))).collect()
 }
 
 fn keep(path: &Path, document: &WellKnown) -> io::Result<()> {
@@ -179,23 +202,61 @@ fn keep(path: &Path, document: &WellKnown) -> io::Result<()> {
 }
 
 impl Joined {
-    /// Keeps a connection to the adapter open, and keys and addresses up to date, until `cancel`. While the adapter
-    /// is away the relay goes on with what it holds.
+    /// Keeps a connection to the adapter open, keys and addresses up to date, and grant and takedowns on disk, until
+    /// `cancel`. While the adapter is away the relay goes on with what it holds.
     pub async fn stay(self, links: Arc<Links>, cancel: CancellationToken) {
-        let mut pause = RETRY;
+        tokio::join!(self.hold_link(links, &cancel), self.keep_news(&cancel));
+    }
+
+    /// Writes what the publisher has granted and taken down as soon as it changes.
+    async fn keep_news(&self, cancel: &CancellationToken) {
+        let mut news = self.network.news();
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = news.changed() => if changed.is_err() { return },
+            }
+            let (network, kept) = (self.network.clone(), self.kept.clone());
+            let writing = tokio::task::spawn_blocking(move || {
+                let granted = network.granted();
+                match &*granted {
+                    Granted::Yes(grant) => kept.keep_grant(Some(grant.bytes()))?,
+                    Granted::Refused(_) => kept.keep_grant(None)?,
+                    Granted::Unknown => {}
+                }
+                let takedowns = network.withdrawn().book().encode();
+                kept.keep_takedowns(&takedowns)
+            });
+            match writing.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "grant and takedowns are not kept over a restart"),
+                Err(error) => tracing::error!(%error, "the writer of grant and takedowns failed"),
+            }
+        }
+    }
+
+    async fn hold_link(&self, links: Arc<Links>, cancel: &CancellationToken) {
+        let (mut pause, mut refresh) = (RETRY, FIRST_REFRESH);
         loop {
             let adapter = self.network.adapter;
             let link = links.get(adapter, &self.network.adapter_addresses()).await;
             let again = match link {
                 Ok(connection) => {
-                    pause = RETRY;
+                    // Whoever is refused asks again more and more seldom; the list may change.
+                    pause = match &*self.network.granted() {
+                        Granted::Refused(_) => (pause * 2).min(RETRY_CAP),
+                        Granted::Unknown | Granted::Yes(_) => RETRY,
+                    };
                     tokio::select! {
                         () = cancel.cancelled() => return,
                         reason = connection.closed() => {
                             tracing::info!(%reason, "connection to the adapter ended");
-                            RETRY
+                            pause
                         }
-                        () = tokio::time::sleep(REFRESH) => Duration::ZERO,
+                        () = tokio::time::sleep(refresh) => {
+                            refresh = REFRESH;
+                            Duration::ZERO
+                        }
                     }
                 }
                 Err(error) => {
@@ -227,7 +288,9 @@ impl Joined {
             return;
         }
         self.network.offer_keys(&document.keys, self.joining.clock.now());
-        self.network.set_adapter_addresses(addresses(&document));
+        self.network.set_adapter_addresses(addresses(&document.adapter));
+        self.network.set_bootstrap(bootstrap(&document));
+        self.network.set_requires_token(document.policy.tokens_required);
         document.keys = self.network.ring().encoded().to_vec();
         let path = self.joining.copy_path();
         if let Err(error) = keep(&path, &document) {

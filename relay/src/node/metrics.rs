@@ -1,16 +1,23 @@
 //! The node's metrics, with the names operators know. Invariant: no label names a resource, a viewer or an address.
 
+use super::transport::TransportMetrics;
 use crate::{
-    fetch::{How, Observer},
+    fetch::{Hedge, How, Observer},
     meter::{Account, Outcome},
     object::Entry,
     peer::{Links, PeerObserver},
+    push::{PushEvent, PushObserver, Stage},
     source::SourceError,
     store::{DiskOp, EvictReason, IntegrityStage, SkipReason, Store, StoreEvents, Tier},
 };
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 use std::{sync::Arc, time::Duration};
-use weir_protocol::ids::{PublisherId, RelayId};
+use weir_protocol::{
+    ids::{PublisherId, RelayId},
+    reach::ReachClass,
+};
 
 /// Counters of one node.
 pub struct NodeMetrics {
@@ -25,11 +32,19 @@ pub struct NodeMetrics {
     coalesced: IntCounter,
     integrity: IntCounterVec,
     failovers: IntCounterVec,
+    hedged: IntCounterVec,
+    sent_on: IntCounter,
     disk_io: HistogramVec,
     skipped: IntCounterVec,
     cache_bytes: IntGaugeVec,
     cache_capacity: IntGaugeVec,
     peers: IntGaugeVec,
+    reachability: IntGaugeVec,
+    transport: TransportMetrics,
+    upload_limit: IntGauge,
+    push_delay: HistogramVec,
+    push_events: IntCounterVec,
+    push: IntGaugeVec,
 }
 
 /// A summary for status pages.
@@ -95,6 +110,14 @@ impl NodeMetrics {
             .buckets(vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0]),
         )?;
         registry.register(Box::new(origin_fetch.clone()))?;
+        let upload_limit = IntGauge::with_opts(opts("upload_limit_bytes_per_second", "Limit of uploads; 0 is none."))?;
+        registry.register(Box::new(upload_limit.clone()))?;
+        let push_delay = HistogramVec::new(
+            HistogramOpts::new("weir_push_delay_seconds", "Since the adapter had the head of what is pushed here.")
+                .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0]),
+            &["stage"],
+        )?;
+        registry.register(Box::new(push_delay.clone()))?;
         let peer_bytes = counters("peer_bytes_total", "Body bytes exchanged with nodes.", &["direction", "path"])?;
         Ok(Arc::new(Self {
             requests: counters("cache_requests_total", "Look-ups by the tier that answered.", &["tier", "result"])?,
@@ -108,11 +131,19 @@ impl NodeMetrics {
             coalesced: counter("coalesced_requests_total", "Requests that joined a fill under way.")?,
             integrity: counters("integrity_failures_total", "What did not verify.", &["stage"])?,
             failovers: counters("failovers_total", "Transfers that went on from another source.", &["reason"])?,
+            hedged: counters("hedged_requests_total", "Second requests beside a relay that was late.", &["result"])?,
+            sent_on: counter("sent_on_requests_total", "Requests answered with relays that have it, by an adapter.")?,
             disk_io,
             skipped: counters("cache_skipped_total", "Entries that got no copy on disk.", &["reason"])?,
             cache_bytes: gauges("cache_bytes", "Bytes held.", &["tier"])?,
             cache_capacity: gauges("cache_capacity_bytes", "Bytes a tier may hold.", &["tier"])?,
             peers: gauges("peers", "Nodes by state.", &["state"])?,
+            reachability: gauges("reachability", "1 for the way in which others come to this node.", &["method"])?,
+            transport: TransportMetrics::register(registry)?,
+            upload_limit,
+            push_delay,
+            push_events: counters("push_events_total", "What happened in trees of live renditions.", &["event"])?,
+            push: gauges("push", "Renditions that are pushed, and subscriptions of other relays.", &["what"])?,
         }))
     }
 
@@ -129,12 +160,33 @@ impl NodeMetrics {
         set(&self.peers, "connected", links.map_or(0, |links| links.open() as u64));
         set(&self.peers, "known", members as u64);
         if let Some(links) = links {
+            self.transport.observe(&links.transport());
             let (reached, failed) = links.attempts();
             for (result, total) in [("ok", reached), ("failed", failed)] {
                 let counter = self.connect_attempts.with_label_values(&[result]);
                 // Only this method counts here, and the totals never shrink.
                 counter.inc_by(total.saturating_sub(counter.get()));
             }
+        }
+    }
+
+    /// How others come to this node.
+    pub fn reachable(&self, class: ReachClass) {
+        use ReachClass::{Direct, Mapped, PeerOnly, Punched, Unknown};
+        for each in [Unknown, Direct, Mapped, Punched, PeerOnly] {
+            self.reachability.with_label_values(&[each.label()]).set(i64::from(each == class));
+        }
+    }
+
+    /// The node's upload limit in bytes a second, 0 for none.
+    pub fn limits_upload(&self, bytes_per_second: u64) {
+        self.upload_limit.set(i64::try_from(bytes_per_second).unwrap_or(i64::MAX));
+    }
+
+    /// Renditions that are followed or led, and children that are fed.
+    pub fn observe_push(&self, (renditions, children): (usize, usize)) {
+        for (what, count) in [("renditions", renditions), ("children", children)] {
+            self.push.with_label_values(&[what]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 
@@ -159,7 +211,8 @@ impl Observer for NodeMetrics {
             How::Hit => ("memory", "hit"),
             How::DiskHit => ("disk", "hit"),
             How::StaleWhileRevalidate | How::StaleIfError => ("memory", "stale"),
-            How::Miss => ("none", "miss"),
+            How::Miss | How::VariantMiss | How::Replaced => ("none", "miss"),
+            How::Passed => ("none", "passed"),
             How::Revalidated => ("memory", "revalidated"),
             How::Collapsed => {
                 self.coalesced.inc();
@@ -187,6 +240,10 @@ impl Observer for NodeMetrics {
         }
     }
 
+    fn hedged(&self, how: Hedge) {
+        self.hedged.with_label_values(&[how.label()]).inc();
+    }
+
     fn failed_over(&self, why: &SourceError) {
         self.failovers.with_label_values(&[why.label()]).inc();
         if why.is_corrupt() {
@@ -195,9 +252,23 @@ impl Observer for NodeMetrics {
     }
 }
 
+impl PushObserver for NodeMetrics {
+    fn arrived(&self, stage: Stage, after: Duration) {
+        self.push_delay.with_label_values(&[stage.label()]).observe(after.as_secs_f64());
+    }
+
+    fn happened(&self, event: PushEvent) {
+        self.push_events.with_label_values(&[event.label()]).inc();
+    }
+}
+
 impl PeerObserver for NodeMetrics {
     fn delivery(&self, _: RelayId, _: PublisherId) -> Arc<dyn Account> {
         self.peer_sent.clone()
+    }
+
+    fn sent_on(&self, _: RelayId, _: PublisherId) {
+        self.sent_on.inc();
     }
 }
 

@@ -5,6 +5,7 @@ mod identity;
 mod join;
 mod metrics;
 mod peers;
+mod transport;
 
 pub use identity::{Identity, IdentityError, load_or_create_secret};
 pub use join::{Changed, JoinError, Joined, Joining};

@@ -3,7 +3,10 @@
 use super::Growing;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 use weir_protocol::{
     freshness::{Freshness, Storage, Validators},
     growing::SignedHead,
@@ -11,6 +14,7 @@ use weir_protocol::{
     record::{HeaderBlock, SignedRecord},
     resource::ResourceKey,
     time::UnixMillis,
+    vary::Vary,
 };
 
 /// What vouches for a response.
@@ -43,6 +47,8 @@ pub struct Head {
     pub validators: Validators,
     /// What vouches for it.
     pub evidence: Evidence,
+    /// Fields among the headers that only whoever asked may see; what is signed or stored is without them.
+    pub withheld: Vec<HeaderName>,
 }
 
 /// A response in this node's hands.
@@ -61,6 +67,8 @@ pub struct Entry {
     pub source: &'static str,
     record: OnceLock<Arc<SignedRecord>>,
     compressed: OnceLock<Bytes>,
+    /// Milliseconds since the epoch when it was declared stale by a soft purge; 0 while it was not.
+    expired: AtomicU64,
 }
 
 impl Entry {
@@ -71,7 +79,36 @@ impl Entry {
             record.get_or_init(|| signed.clone());
         }
         let hash = head.key.hash();
-        Self { head, hash, body, received, age_then_ms, source, record, compressed: OnceLock::new() }
+        Self {
+            head,
+            hash,
+            body,
+            received,
+            age_then_ms,
+            source,
+            record,
+            compressed: OnceLock::new(),
+            expired: AtomicU64::new(0),
+        }
+    }
+
+    /// Stale from now on, whatever its age: a soft purge.
+    pub fn expire(&self, now: UnixMillis) {
+        let _ = self.expired.compare_exchange(0, now.0.max(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// True once a soft purge has declared it stale.
+    pub fn is_expired(&self) -> bool {
+        self.expired.load(Ordering::Relaxed) != 0
+    }
+
+    /// The age that counts against its freshness: once expired, at least its lifetime and the time since then.
+    fn effective_age_ms(&self, now: UnixMillis) -> u64 {
+        let age = self.age_ms(now);
+        match self.expired.load(Ordering::Relaxed) {
+            0 => age,
+            at => age.max(self.head.freshness.ttl_ms.saturating_add(now.since(UnixMillis(at)))),
+        }
     }
 
     /// Current age in milliseconds (RFC 9111 section 4.2.3, with the age summed hop by hop).
@@ -82,17 +119,22 @@ impl Entry {
 
     /// True while it may be served without asking anybody.
     pub fn is_fresh(&self, now: UnixMillis) -> bool {
-        self.head.freshness.is_fresh(self.age_ms(now))
+        self.head.freshness.is_fresh(self.effective_age_ms(now))
+    }
+
+    /// How long it may still be served without asking anybody, in milliseconds.
+    pub fn fresh_for_ms(&self, now: UnixMillis) -> u64 {
+        self.head.freshness.ttl_ms.saturating_sub(self.effective_age_ms(now))
     }
 
     /// True while it may be served stale because no source answers.
     pub fn usable_on_error(&self, now: UnixMillis) -> bool {
-        self.head.freshness.usable_on_error(self.age_ms(now))
+        self.head.freshness.usable_on_error(self.effective_age_ms(now))
     }
 
     /// True while it may be served stale and refreshed behind the reader's back.
     pub fn usable_while_revalidating(&self, now: UnixMillis) -> bool {
-        self.head.freshness.usable_while_revalidating(self.age_ms(now))
+        self.head.freshness.usable_while_revalidating(self.effective_age_ms(now))
     }
 
     /// True when it may be kept and shared between requests.
@@ -127,7 +169,8 @@ pub fn next_generation(before: Option<Generation>, now: UnixMillis) -> Generatio
     Generation(before.map_or(now.0, |before| now.0.max(before.0.saturating_add(1))))
 }
 
-fn header_map(
+/// Header fields of a block, and what stands beside it.
+pub(crate) fn header_map(
     block: &HeaderBlock,
     content_type: Option<&str>,
     content_encoding: Option<&str>,
@@ -156,6 +199,20 @@ fn header_map(
 }
 
 impl Head {
+    /// The same without what only the first requester may see.
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        for name in std::mem::take(&mut self.withheld) {
+            self.headers.remove(name);
+        }
+        self
+    }
+
+    /// What it varies by.
+    pub fn vary(&self) -> Vary {
+        Vary::parse(self.headers.get_all(header::VARY).iter().map(|line| line.to_str().unwrap_or("*")))
+    }
+
     /// The head of a response whose record was made or verified here.
     pub fn of_record(record: Arc<SignedRecord>) -> Self {
         let body = record.body();
@@ -174,6 +231,7 @@ impl Head {
             freshness: body.freshness,
             validators: body.validators.clone(),
             evidence: Evidence::Record(record),
+            withheld: Vec::new(),
         }
     }
 
@@ -194,6 +252,7 @@ impl Head {
             freshness: body.freshness,
             validators: body.validators.clone(),
             evidence: Evidence::Head(signed),
+            withheld: Vec::new(),
         }
     }
 }
@@ -222,6 +281,7 @@ mod tests {
             },
             validators: Validators::default(),
             evidence: Evidence::Trusted,
+            withheld: Vec::new(),
         };
         let entry = Entry::new(head, Growing::whole(Bytes::new(), None), UnixMillis(10), u64::MAX, "peer");
         for now in [10, 11, 5000] {

@@ -2,7 +2,7 @@
 //! the bytes pushed, in order, and an end or an error exactly once; a slow reader never slows the writer of a shared
 //! body, while a private body (one reader, not stored) holds at most its window.
 
-use super::{Piece, Tree, VerifiedChunk};
+use super::{Piece, Tree, VerifiedChunk, tree::PAIR};
 use bytes::Bytes;
 use std::{
     collections::{HashMap, VecDeque},
@@ -146,6 +146,20 @@ impl Growing {
     /// The inner node's children, when known.
     pub fn parent(&self, node: bao_tree::TreeNode) -> Option<[u8; 64]> {
         self.lock().tree.as_ref().and_then(|tree| tree.parent(node))
+    }
+
+    /// The children's hashes of several inner nodes, one pair of 32 bytes after another, when all of them are known.
+    pub fn parents(&self, nodes: &[bao_tree::TreeNode]) -> Option<Bytes> {
+        if nodes.is_empty() {
+            return Some(Bytes::new());
+        }
+        let state = self.lock();
+        let tree = state.tree.as_ref()?;
+        let mut pairs = Vec::with_capacity(nodes.len() * PAIR);
+        for node in nodes {
+            pairs.extend_from_slice(&tree.parent(*node)?);
+        }
+        Some(pairs.into())
     }
 
     /// Ends the body; only the first end counts.

@@ -6,7 +6,10 @@ mod growing;
 mod piece;
 mod tree;
 
+pub(crate) use entry::header_map;
 pub use entry::{Entry, Evidence, Head, next_generation};
 pub use growing::{Ended, Growing, PieceRef, Reader};
 pub use piece::{Piece, VerifiedChunk};
-pub use tree::{GROUP_BYTES, Tree, TreeBuilder, TreeError, TreeItem, TreeVerifier, plan, verified_leaves};
+pub use tree::{
+    GROUP_BYTES, Run, Runs, Tree, TreeBuilder, TreeError, TreeItem, TreeVerifier, Verified, plan, verified_leaves,
+};

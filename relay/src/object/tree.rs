@@ -10,13 +10,16 @@ use blake3::{
     Hash, Hasher,
     hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root},
 };
-use bytes::Bytes;
-use std::collections::HashMap;
+use bytes::{Buf, Bytes};
+use std::{collections::HashMap, iter::Peekable};
+use weir_protocol::wire::{MAX_GROUPS, MAX_NODES};
 
 /// Bytes in one verified group.
 pub const GROUP_BYTES: u64 = 16 * 1024;
 const GROUP: BlockSize = BlockSize::from_chunk_log(4);
 const CHUNK_BYTES: u64 = 1024;
+/// Bytes of an inner node: the hashes of its two children.
+pub(super) const PAIR: usize = 64;
 
 /// Why a verified stream was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -56,6 +59,63 @@ pub fn plan(length: u64, offset: u64) -> impl Iterator<Item = TreeItem> + Send {
             TreeItem::Leaf { offset: start_chunk.0 * CHUNK_BYTES, length: size }
         }
     })
+}
+
+/// Groups that follow one another, and the inner nodes that the verified stream has before the last of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Run {
+    /// The nodes, in order.
+    pub nodes: Vec<TreeNode>,
+    /// Absolute offset of the first group.
+    pub offset: u64,
+    /// Bytes of the groups together.
+    pub length: usize,
+}
+
+/// The verified stream of a body cut into runs, for sending it in few large pieces.
+pub struct Runs {
+    items: Peekable<ResponseIter>,
+    nodes: Vec<TreeNode>,
+}
+
+impl Runs {
+    /// The body of `length` bytes from the group that holds `offset` to the end.
+    pub fn new(length: u64, offset: u64) -> Self {
+        Self { items: response(length, offset).peekable(), nodes: Vec::new() }
+    }
+
+    /// Where the next group begins and how long it is; `None` behind the last one, and for an empty body.
+    pub fn group(&mut self) -> Option<(u64, usize)> {
+        loop {
+            match self.items.peek()? {
+                BaoChunk::Leaf { size: 0, .. } => return None,
+                BaoChunk::Leaf { start_chunk, size, .. } => return Some((start_chunk.0 * CHUNK_BYTES, *size)),
+                BaoChunk::Parent { node, .. } => {
+                    self.nodes.push(*node);
+                    self.items.next();
+                }
+            }
+        }
+    }
+
+    /// The next group and as many after it as end within `most` bytes and fit one frame; `None` behind the last one.
+    pub fn run(&mut self, most: usize) -> Option<Run> {
+        let (offset, length) = self.group()?;
+        self.items.next();
+        let mut run = Run { nodes: std::mem::take(&mut self.nodes), offset, length };
+        let mut groups = 1;
+        while groups < MAX_GROUPS
+            && let Some((_, length)) = self.group()
+            && run.length + length <= most
+            && run.nodes.len() + self.nodes.len() <= MAX_NODES
+        {
+            self.items.next();
+            run.nodes.append(&mut self.nodes);
+            run.length += length;
+            groups += 1;
+        }
+        Some(run)
+    }
 }
 
 fn leaf_hash(start_chunk: u64, data: &[u8], is_root: bool) -> Hash {
@@ -193,21 +253,32 @@ impl TreeBuilder {
     }
 }
 
-/// Checks a verified stream item by item against a signed root.
+/// Checks a verified stream against a signed root, item by item or run by run.
 pub struct TreeVerifier {
-    items: ResponseIter,
+    items: Peekable<ResponseIter>,
     stack: Vec<Hash>,
     at: u64,
+    /// Of the run that is coming in, not checked yet.
+    nodes: Bytes,
+}
+
+/// What of a run was found good.
+#[derive(Debug)]
+pub struct Verified {
+    /// Inner nodes with the hashes of their children, in order.
+    pub nodes: Vec<(TreeNode, [u8; PAIR])>,
+    /// The groups, as one piece.
+    pub chunk: Option<VerifiedChunk>,
 }
 
 impl TreeVerifier {
     /// Expects the body of `length` bytes from the group that holds `offset` to the end.
     pub fn new(length: u64, root: Hash, offset: u64) -> Self {
-        Self { items: response(length, offset), stack: vec![root], at: offset }
+        Self { items: response(length, offset).peekable(), stack: vec![root], at: offset, nodes: Bytes::new() }
     }
 
     /// Checks an inner node; returns which one it is.
-    pub fn parent(&mut self, pair: &[u8; 64]) -> Result<TreeNode, TreeError> {
+    pub fn parent(&mut self, pair: &[u8; PAIR]) -> Result<TreeNode, TreeError> {
         let Some(BaoChunk::Parent { node, is_root, left, right, .. }) = self.items.next() else {
             return Err(TreeError::OutOfOrder(self.at));
         };
@@ -227,19 +298,61 @@ impl TreeVerifier {
 
     /// Checks body bytes; what comes back may be stored and passed on.
     pub fn leaf(&mut self, bytes: Bytes) -> Result<VerifiedChunk, TreeError> {
+        let (offset, size) = self.check(&bytes)?;
+        if bytes.len() == size { Ok(VerifiedChunk::leaf(offset, bytes)) } else { Err(TreeError::OutOfOrder(offset)) }
+    }
+
+    /// Takes the nodes of the next run, 64 bytes each; they are checked as its groups come.
+    pub fn nodes(&mut self, nodes: Bytes) -> Result<(), TreeError> {
+        // Whatever is left over has no place in the stream; taking more on top of it would have no bound.
+        if !self.nodes.is_empty() || !nodes.len().is_multiple_of(PAIR) {
+            return Err(TreeError::OutOfOrder(self.at));
+        }
+        self.nodes = nodes;
+        Ok(())
+    }
+
+    /// Checks groups that follow one another. What was good before the first error comes back beside it and may be
+    /// stored and passed on; after an error nothing verifies any more.
+    pub fn groups(&mut self, bytes: Bytes) -> (Verified, Result<(), TreeError>) {
+        let (mut nodes, mut first, mut good) = (Vec::new(), None, 0);
+        let mut result = Ok(());
+        while result.is_ok() && good < bytes.len() {
+            result = self.group(&bytes[good..], &mut nodes).map(|(offset, size)| {
+                first.get_or_insert(offset);
+                good += size;
+            });
+        }
+        if result.is_err() {
+            self.stack.clear();
+        }
+        let chunk = first.map(|offset| VerifiedChunk::leaf(offset, bytes.slice(..good)));
+        (Verified { nodes, chunk }, result)
+    }
+
+    /// Checks the nodes before the next group, and the group at the beginning of `bytes`.
+    fn group(&mut self, bytes: &[u8], nodes: &mut Vec<(TreeNode, [u8; PAIR])>) -> Result<(u64, usize), TreeError> {
+        while let Some(BaoChunk::Parent { .. }) = self.items.peek() {
+            let pair = *self.nodes.first_chunk().ok_or(TreeError::OutOfOrder(self.at))?;
+            self.nodes.advance(PAIR);
+            nodes.push((self.parent(&pair)?, pair));
+        }
+        self.check(bytes)
+    }
+
+    /// Checks the next group at the beginning of `bytes`; returns where it is and how long.
+    fn check(&mut self, bytes: &[u8]) -> Result<(u64, usize), TreeError> {
         let Some(BaoChunk::Leaf { start_chunk, size, is_root, .. }) = self.items.next() else {
             return Err(TreeError::OutOfOrder(self.at));
         };
         let offset = start_chunk.0 * CHUNK_BYTES;
-        if bytes.len() != size {
-            return Err(TreeError::OutOfOrder(offset));
-        }
+        let group = bytes.get(..size).ok_or(TreeError::OutOfOrder(offset))?;
         let expected = self.stack.pop().ok_or(TreeError::OutOfOrder(offset))?;
-        if leaf_hash(start_chunk.0, &bytes, is_root) != expected {
+        if leaf_hash(start_chunk.0, group, is_root) != expected {
             return Err(TreeError::Mismatch(offset));
         }
         self.at = offset + size as u64;
-        Ok(VerifiedChunk::leaf(offset, bytes))
+        Ok((offset, size))
     }
 }
 
@@ -302,6 +415,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn nodes_too_many_or_too_few_are_out_of_order() {
+        let body = body(100_000);
+        let tree = tree_of(&body);
+        let run = Runs::new(tree.length, 0).run(usize::MAX).unwrap();
+        let nodes: Vec<u8> = run.nodes.iter().flat_map(|node| tree.parent(*node).unwrap()).collect();
+        let mut few = TreeVerifier::new(tree.length, tree.root, 0);
+        few.nodes(Bytes::copy_from_slice(&nodes[64..])).unwrap();
+        assert_eq!(few.groups(body.clone()).1, Err(TreeError::Mismatch(0)));
+        let mut many = TreeVerifier::new(tree.length, tree.root, 0);
+        many.nodes([nodes.as_slice(), &[0; 64]].concat().into()).unwrap();
+        many.groups(body.clone()).1.unwrap();
+        assert_eq!(many.nodes(Bytes::from(vec![0; 64])), Err(TreeError::OutOfOrder(100_000)));
+        let mut long = TreeVerifier::new(tree.length, tree.root, 0);
+        long.nodes(nodes.into()).unwrap();
+        let longer = Bytes::from([&body[..], b"x"].concat());
+        assert_eq!(long.groups(longer).1, Err(TreeError::OutOfOrder(100_000)));
+        assert_eq!(Runs::new(0, 0).run(1), None);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
@@ -325,6 +458,66 @@ mod tests {
                 got += verify(&mut verifier, &item).unwrap();
             }
             prop_assert!(got as u64 >= length as u64 - offset);
+        }
+
+        #[test]
+        fn runs_cut_anywhere_verify(
+            length in 1usize..600_000, offset in 0u64..600_000, most in 1usize..400_000, cut in 1usize..8,
+        ) {
+            let body = body(length);
+            let offset = offset.min(length as u64);
+            let tree = tree_of(&body);
+            let mut runs = Runs::new(tree.length, offset);
+            let mut verifier = TreeVerifier::new(tree.length, tree.root, offset);
+            let mut learned = Tree::rooted(tree.length, tree.root);
+            let mut at = runs.group().unwrap().0;
+            prop_assert!(at <= offset);
+            while let Some(run) = runs.run(most) {
+                prop_assert!(run.offset == at && run.length <= most.max(GROUP_BYTES as usize));
+                let nodes: Vec<u8> = run.nodes.iter().flat_map(|node| tree.parent(*node).unwrap()).collect();
+                verifier.nodes(nodes.into()).unwrap();
+                let bytes = body.slice(at as usize..at as usize + run.length);
+                // As a decoder hands them out: in parts of whole groups.
+                for part in bytes.chunks(cut * GROUP_BYTES as usize) {
+                    let (verified, result) = verifier.groups(bytes.slice_ref(part));
+                    result.unwrap();
+                    let chunk = verified.chunk.unwrap();
+                    prop_assert!(chunk.offset() == at && chunk.bytes() == part);
+                    at += part.len() as u64;
+                    verified.nodes.into_iter().for_each(|(node, pair)| learned.learn(node, pair));
+                }
+            }
+            prop_assert_eq!(at, length as u64);
+            if offset < GROUP_BYTES {
+                prop_assert_eq!(learned.parents, tree.parents);
+            }
+        }
+
+        #[test]
+        fn a_flipped_bit_in_a_run_stops_at_its_group(length in 1usize..300_000, at in any::<prop::sample::Index>(), bit in 0u8..8) {
+            let body = body(length);
+            let tree = tree_of(&body);
+            let at = at.index(length);
+            let mut bad = body.to_vec();
+            bad[at] ^= 1 << bit;
+            let bad = Bytes::from(bad);
+            let mut runs = Runs::new(tree.length, 0);
+            let mut verifier = TreeVerifier::new(tree.length, tree.root, 0);
+            let mut passed = 0;
+            let error = loop {
+                let run = runs.run(usize::MAX).unwrap();
+                let nodes: Vec<u8> = run.nodes.iter().flat_map(|node| tree.parent(*node).unwrap()).collect();
+                verifier.nodes(nodes.into()).unwrap();
+                let bytes = bad.slice(run.offset as usize..run.offset as usize + run.length);
+                let (verified, result) = verifier.groups(bytes.clone());
+                passed += verified.chunk.map_or(0, |chunk| chunk.bytes().len() as u64);
+                if let Err(error) = result {
+                    prop_assert!(verifier.groups(bytes).1.is_err(), "a failed verifier stays failed");
+                    break error;
+                }
+            };
+            let group = at as u64 / GROUP_BYTES * GROUP_BYTES;
+            prop_assert_eq!((error, passed), (TreeError::Mismatch(group), group));
         }
 
         #[test]

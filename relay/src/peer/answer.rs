@@ -1,83 +1,87 @@
-//! The answer to one peer's request: the head or record first, then chunks as they come in, or the verified tree of
-//! what is whole. Invariant: bytes leave only under the evidence they were verified with.
+//! The answer to one peer's request: what it may have, and what the node has of it. Sending it is `send`'s.
 
 use super::{
-    Directory, Networks, PeerObserver,
-    frames::{FrameError, Pace, read_frame, write_reply},
+    PeerLimits, PeerObserver, TreeDoor,
+    frames::{FrameError, read_frame, write_reply},
+    gate::Gate,
+    network::Upload,
+    send::{BROKEN_OFF, hearing, refuse},
 };
 use crate::{
-    fetch::{Fetch, FetchError, Served},
-    meter::Delivery,
-    object::{Ended, Entry, Evidence, Growing, TreeItem, plan},
-    source::SourceError,
+    fetch::{Ask, Fetch, FetchError, Reloaded, Served},
+    http::Body,
+    mesh::Denied,
+    meter::Meter,
+    object::{Ended, Entry},
+    source::{Asked, Hold, Interim, SourceError},
+    upload::UploadLimit,
 };
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use quinn::{RecvStream, SendStream};
-use std::{future::poll_fn, sync::Arc, time::Duration};
-use tokio::time::{interval, timeout};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::timeout};
+use weir_hls::Directives;
 use weir_protocol::{
-    ids::{PublisherId, RelayId},
-    wire::{MAX_REQUEST, RefusalReason, ReplyFrame, Request, RequestKind, VERSION},
+    ids::RelayId,
+    part::Part,
+    resource::ResourceKey,
+    wire::{Awaits, Found, MAX_REQUEST, PassRequest, RefusalReason, ReplyFrame, Request, RequestKind, VERSION},
 };
 
 /// A request must be there this soon after its stream opened.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a waiting asker is told that we are alive.
-const WAIT_EVERY: Duration = Duration::from_millis(250);
+/// Interim responses that may wait to be sent on; more are dropped.
+const MAX_INTERIM: usize = 8;
 /// How long we wait for our own source before refusing.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Stream reset code: the reply broke off.
-const BROKEN_OFF: quinn::VarInt = quinn::VarInt::from_u32(1);
-
-/// Who may ask a node for what.
-pub(super) enum Gate {
-    /// A relay: members of the networks it is in.
-    Relay(Arc<Networks>),
-    /// An adapter: relays in its directory.
-    Adapter(Arc<Directory>),
+/// Answers one peer.
+pub(crate) struct Answering<'a> {
+    pub(crate) fetch: &'a Fetch,
+    pub(crate) observer: &'a dyn PeerObserver,
+    pub(crate) limits: PeerLimits,
+    pub(crate) upload: &'a UploadLimit,
+    /// Who owes receipts; `None` at an adapter, which sends without being paid.
+    pub(crate) meter: Option<&'a Meter>,
+    pub(crate) peer: RelayId,
 }
 
-impl Gate {
-    /// True when the peer is in some network that is served here.
-    pub(super) fn knows(&self, peer: &RelayId) -> bool {
-        match self {
-            Self::Relay(networks) => networks.all().iter().any(|network| network.may_ask(peer)),
-            Self::Adapter(directory) => directory.contains(peer),
-        }
-    }
+/// What is sent and how long it counts, or why nothing is.
+type Answer = Result<(Request, Served, Option<Upload>), Instead>;
 
-    fn refuses(&self, peer: &RelayId, publisher: &PublisherId) -> Option<RefusalReason> {
-        let (known, member) = match self {
-            Self::Relay(networks) => match networks.get(publisher) {
-                Some(network) => (true, network.may_ask(peer)),
-                None => (false, false),
-            },
-            Self::Adapter(directory) => (directory.publisher() == *publisher, directory.contains(peer)),
-        };
-        if !known {
-            Some(RefusalReason::UnknownPublisher)
-        } else if !member {
-            Some(RefusalReason::NotMember)
-        } else {
-            None
-        }
-    }
-}
-
-pub(super) struct Answering<'a> {
-    pub(super) gate: &'a Gate,
-    pub(super) fetch: &'a Fetch,
-    pub(super) observer: &'a dyn PeerObserver,
-    pub(super) peer: RelayId,
+/// What a peer is told that is sent nothing.
+enum Instead {
+    Refused(RefusalReason, String),
+    /// Others have it.
+    Elsewhere(Vec<Found>),
 }
 
 impl Answering<'_> {
     /// Reads the request of one stream and answers it. An error means that the asker is gone or does not speak frames.
-    pub(super) async fn run(&self, mut send: SendStream, mut receive: RecvStream) -> Result<(), FrameError> {
+    pub(super) async fn run(
+        &self,
+        gate: &Gate,
+        trees: Option<&dyn TreeDoor>,
+        mut send: SendStream,
+        mut receive: RecvStream,
+    ) -> Result<(), FrameError> {
         let Ok(frame) = timeout(REQUEST_TIMEOUT, read_frame(&mut receive, MAX_REQUEST)).await else {
             return Ok(());
         };
-        let answered = self.answer(&mut send, &frame?).await;
+        let frame = frame?;
+        if let Some(trees) = trees
+            && let Ok(request) = Request::decode(&frame)
+            && matches!(request.kind, RequestKind::Place | RequestKind::Subscribe | RequestKind::Push)
+            && request.version == VERSION
+            && gate.refuses(&self.peer, &request.publisher).is_none()
+            && request
+                .resource_key()
+                .is_ok_and(|key| gate.withholds(&self.peer, &key).is_none() && self.fetch.withheld(&key).is_none())
+        {
+            trees.serve(self.peer, request, send, receive).await;
+            return Ok(());
+        }
+        let answered = self.answer(gate, &mut send, &mut receive, &frame).await;
         // The asker may have gone meanwhile, which the stream's own acknowledgement tells it. A reply that broke off
         // is reset, so that nothing of it waits for somebody who does not read.
         let _ = match &answered {
@@ -87,19 +91,28 @@ impl Answering<'_> {
         answered
     }
 
-    async fn answer(&self, send: &mut SendStream, frame: &[u8]) -> Result<(), FrameError> {
-        match self.served(send, frame).await? {
-            Ok((request, served)) => self.send(send, &request, &served).await,
-            Err((reason, detail)) => refuse(send, reason, detail).await,
+    async fn answer(
+        &self,
+        gate: &Gate,
+        send: &mut SendStream,
+        receive: &mut RecvStream,
+        frame: &[u8],
+    ) -> Result<(), FrameError> {
+        match self.served(gate, send, receive, frame).await? {
+            Ok((request, served, _upload)) => self.send(send, &request, &served).await,
+            Err(Instead::Refused(reason, detail)) => refuse(send, reason, detail).await,
+            Err(Instead::Elsewhere(found)) => write_reply(send, &ReplyFrame::Elsewhere(found)).await,
         }
     }
 
     async fn served(
         &self,
+        gate: &Gate,
         send: &mut SendStream,
+        receive: &mut RecvStream,
         frame: &[u8],
-    ) -> Result<Result<(Request, Served), (RefusalReason, String)>, FrameError> {
-        let refused = |reason, detail: &str| Ok(Err((reason, detail.to_owned())));
+    ) -> Result<Answer, FrameError> {
+        let refused = |reason, detail: &str| Ok(Err(Instead::Refused(reason, detail.to_owned())));
         let request = match Request::decode(frame) {
             Ok(request) => request,
             Err(error) => return refused(RefusalReason::BadRequest, &error.to_string()),
@@ -107,32 +120,82 @@ impl Answering<'_> {
         if request.version != VERSION {
             return refused(RefusalReason::VersionMismatch, "this node speaks version 1");
         }
-        if let Some(reason) = self.gate.refuses(&self.peer, &request.publisher) {
-            return refused(reason, "");
+        if let Some((reason, detail)) = gate.refuses(&self.peer, &request.publisher) {
+            return refused(reason, &detail);
         }
         if request.hops > weir_protocol::wire::MAX_HOPS {
             return refused(RefusalReason::LoopDetected, "");
         }
         let key = match request.resource_key() {
+            // With the fields in hand the variant is found by them, unless it is a part.
+            Ok(key) if request.fields.is_some() && part_of(&key).is_none() => key.with_variant(None),
             Ok(key) => key,
             Err(error) => return refused(RefusalReason::BadRequest, &error.to_string()),
         };
+        if let Some(reason) = gate.withholds(&self.peer, &key) {
+            return refused(reason, "the grant does not cover this path");
+        }
+        if let Some(why) = self.fetch.withheld(&key) {
+            return refused(RefusalReason::Withheld, &why.to_string());
+        }
+        let upload = match gate.serve(&self.peer, &key, request.hops) {
+            Ok(upload) => upload,
+            Err(Denied::Busy) => return refused(RefusalReason::Overloaded, "sends this to as many as it can"),
+            Err(Denied::Owes) => return refused(RefusalReason::Overloaded, "receipts are owed"),
+        };
+        if let (Some(_), RequestKind::Get, None, Gate::Adapter(directory)) =
+            (request.follows, request.kind, request.have, gate)
+        {
+            let found = directory.elsewhere(&self.peer, &key);
+            if !found.is_empty() {
+                self.observer.sent_on(self.peer, request.publisher);
+                return Ok(Err(Instead::Elsewhere(found)));
+            }
+        }
+        let (said, mut heard) = mpsc::channel(MAX_INTERIM);
+        let asked = match (&request.pass, gate) {
+            (None, _) => header_map(request.fields.as_deref().unwrap_or_default()).map(Asked::get),
+            (Some(_), Gate::Relay(_)) => return refused(RefusalReason::BadRequest, "only the adapter passes requests"),
+            (Some(pass), Gate::Adapter(_)) => match timeout(REQUEST_TIMEOUT, body_of(receive, pass)).await {
+                Ok(body) => passed(pass, body?),
+                Err(_) => return refused(RefusalReason::BadRequest, "the request's body does not come"),
+            },
+        };
+        let Some(asked) = asked else { return refused(RefusalReason::BadRequest, "fields or method of the request") };
+        let asked = asked.heard_by(Some(Arc::new(move |interim: Interim| {
+            if let Some(signed) = interim.signed {
+                // A slow asker misses what is said beforehand; the answer itself waits for it.
+                let _ = said.try_send(signed);
+            }
+        })));
+        let class = request.class.unwrap_or_default();
+        let patience = self.fetch.listing(&key).and_then(|listing| listing.patience());
+        let asked = asked.holding(patience.map(|patience| Hold { awaits: None, patience }));
+        let ask = Ask { key, hops: request.hops.max(1), class, asked: Arc::new(asked), behind: Some(self.peer) };
         let fetched = match request.kind {
-            RequestKind::Pass => return refused(RefusalReason::BadRequest, "this node passes no requests on"),
-            RequestKind::Held => match self.fetch.held(&key).await {
+            RequestKind::Place | RequestKind::Subscribe | RequestKind::Push => {
+                return refused(RefusalReason::BadRequest, "this node is in no tree");
+            }
+            RequestKind::Held => match self.fetch.held_for(&ask).await {
                 Some(served) if has_beyond(&served.entry, request.offset) => Ok(served),
                 _ => return refused(RefusalReason::UpstreamFailed, "not held"),
             },
+            RequestKind::Pass => {
+                match hearing(send, &mut heard, timeout(SOURCE_PATIENCE, self.fetch.pass(&ask))).await? {
+                    Ok(fetched) => fetched,
+                    Err(_) => return refused(RefusalReason::UpstreamTimeout, "the origin did not answer in time"),
+                }
+            }
             RequestKind::Get => match request.generation {
                 // A transfer goes on with the body it began with. A fill would bring a newer one, and cost the origin
                 // a request for each relay whose source broke.
-                Some(wanted) => match self.fetch.body(&key, wanted).await {
+                Some(wanted) => match self.fetch.body(&ask.key, wanted, request.hops).await {
                     Some(served) => Ok(served),
                     None => return refused(RefusalReason::GenerationGone, ""),
                 },
                 None => {
-                    let work = timeout(SOURCE_PATIENCE, self.fetch.get(&key, request.hops.max(1)));
-                    match waiting(send, work).await? {
+                    let work = timeout(SOURCE_PATIENCE, self.get(&ask, request.awaits));
+                    match hearing(send, &mut heard, work).await? {
                         Ok(fetched) => fetched,
                         Err(_) => return refused(RefusalReason::UpstreamTimeout, "no source answered in time"),
                     }
@@ -141,168 +204,29 @@ impl Answering<'_> {
         };
         Ok(match fetched {
             Ok(served) if request.generation.is_none_or(|wanted| wanted == served.entry.head.generation) => {
-                Ok((request, served))
+                if let (RequestKind::Get, Gate::Adapter(directory)) = (request.kind, gate) {
+                    let behind = request.follows.and_then(|follows| follows.behind);
+                    directory.sends(&self.peer, behind.as_ref(), &served.entry);
+                }
+                Ok((request, served, upload))
             }
-            Ok(_) => Err((RefusalReason::GenerationGone, String::new())),
+            Ok(_) => Err(Instead::Refused(RefusalReason::GenerationGone, String::new())),
             Err(error) => Err(explain(&error)),
         })
     }
 
-    async fn send(&self, send: &mut SendStream, request: &Request, served: &Served) -> Result<(), FrameError> {
-        let entry = &served.entry;
-        let age_ms = entry.age_ms(self.fetch.clock().now());
-        let mut delivery = Delivery::new(self.observer.delivery(self.peer, request.publisher));
-        if let Some(record) = entry.record() {
-            if request.have == Some(entry.head.generation) {
-                return write_reply(send, &ReplyFrame::NotModified { record: record.to_wire(), age_ms }).await;
+    /// A response; with `awaits`, a live playlist once it lists that.
+    async fn get(&self, ask: &Ask, awaits: Option<Awaits>) -> Result<Served, FetchError> {
+        let Some(Awaits { sequence, part }) = awaits else { return self.fetch.get_for(ask).await };
+        let Some(version) = self.fetch.version(ask).await? else { return self.fetch.get_for(ask).await };
+        let directives = Directives { sequence: Some(sequence), part, skip: None };
+        match self.fetch.reload(ask, version, &directives).await {
+            Reloaded::Version(version, how) => Ok(Served { entry: version.entry.clone(), how }),
+            Reloaded::Nothing(_) => {
+                Err(FetchError::NoSource(SourceError::Timeout("the playlist has not advanced".into())))
             }
-            if entry.is_shareable() {
-                let record = record.clone();
-                return self.send_tree(send, request, entry, &record, age_ms, &mut delivery).await;
-            }
-            if let Evidence::Record(record) = &entry.head.evidence {
-                return self.send_passing(send, request, &entry.body, record, age_ms, &mut delivery).await;
-            }
+            Reloaded::TooFar => Err(FetchError::NoSource(SourceError::Refused("that is too far ahead".into()))),
         }
-        match &entry.head.evidence {
-            Evidence::Head(head) => {
-                let begins = ReplyFrame::Head { head: head.to_wire(), age_ms };
-                self.send_chunks(send, request, entry, begins, &mut delivery).await
-            }
-            Evidence::Record(_) | Evidence::Trusted => {
-                refuse(send, RefusalReason::UpstreamFailed, "nothing signed to send".into()).await
-            }
-        }
-    }
-
-    async fn send_tree(
-        &self,
-        send: &mut SendStream,
-        request: &Request,
-        entry: &Entry,
-        record: &weir_protocol::record::SignedRecord,
-        age_ms: u64,
-        delivery: &mut Delivery,
-    ) -> Result<(), FrameError> {
-        let (body, length) = (&entry.body, record.body().length);
-        if request.offset > length {
-            return refuse(send, RefusalReason::BadRequest, "offset behind the end".into()).await;
-        }
-        let start = first_leaf(length, request.offset);
-        write_reply(send, &ReplyFrame::Whole { record: record.to_wire(), age_ms, offset: start }).await?;
-        // A body that is still arriving has its leaves after their parents, so waiting for the next leaf waits for all.
-        let mut pace = Pace::default();
-        let items: Vec<TreeItem> = plan(length, request.offset).collect();
-        for (at, item) in items.iter().enumerate() {
-            let needs = items[at..].iter().find_map(|item| match item {
-                TreeItem::Leaf { offset, length } => Some(offset + *length as u64),
-                TreeItem::Parent(_) => None,
-            });
-            if let Some(ended) = wait_for(send, body, needs.unwrap_or(0)).await? {
-                return fail(send, &ended).await;
-            }
-            let frame = match item {
-                TreeItem::Parent(node) => match body.parent(*node) {
-                    Some(pair) => ReplyFrame::Parent(pair),
-                    // A transfer that was resumed here has its left side's nodes only when it is whole.
-                    None => return fail(send, "an inner node is not known yet").await,
-                },
-                TreeItem::Leaf { length: 0, .. } => break,
-                TreeItem::Leaf { offset, length } => {
-                    let Some(bytes) = whole_slice(body, *offset, *length) else {
-                        return fail(send, "the body is gone").await;
-                    };
-                    ReplyFrame::Leaf(bytes)
-                }
-            };
-            pace.write(send, &frame).await?;
-            delivery.handed(frame.payload().map_or(0, |payload| payload.len() as u64));
-        }
-        delivery.complete();
-        Ok(())
-    }
-
-    /// The tree of a body that is passed on and forgotten, group by group, as fast as the asker reads.
-    async fn send_passing(
-        &self,
-        send: &mut SendStream,
-        request: &Request,
-        body: &Growing,
-        record: &weir_protocol::record::SignedRecord,
-        age_ms: u64,
-        delivery: &mut Delivery,
-    ) -> Result<(), FrameError> {
-        if request.offset > 0 {
-            return refuse(send, RefusalReason::GenerationGone, "what is not kept cannot be resumed".into()).await;
-        }
-        let mut reader = body.reader(0, None);
-        write_reply(send, &ReplyFrame::Whole { record: record.to_wire(), age_ms, offset: 0 }).await?;
-        // Inner nodes arrive before the leaves below them: with the leaf in hand they are known.
-        let mut above = Vec::new();
-        for item in plan(record.body().length, 0) {
-            let (offset, length) = match item {
-                TreeItem::Parent(node) => {
-                    above.push(node);
-                    continue;
-                }
-                TreeItem::Leaf { length: 0, .. } => break,
-                TreeItem::Leaf { offset, length } => (offset, length),
-            };
-            let leaf = match waiting(send, poll_fn(|cx| reader.poll_piece(cx))).await? {
-                Some(Ok(leaf)) if leaf.offset == offset && leaf.piece.bytes.len() == length => leaf.piece.bytes,
-                Some(Err(why)) => return fail(send, &why).await,
-                Some(Ok(_)) | None => return fail(send, "the body did not come in groups").await,
-            };
-            for node in above.drain(..) {
-                let Some(pair) = body.parent(node) else { return fail(send, "an inner node is missing").await };
-                write_reply(send, &ReplyFrame::Parent(pair)).await?;
-            }
-            write_reply(send, &ReplyFrame::Leaf(leaf)).await?;
-            delivery.handed(length as u64);
-        }
-        delivery.complete();
-        Ok(())
-    }
-
-    async fn send_chunks(
-        &self,
-        send: &mut SendStream,
-        request: &Request,
-        entry: &Entry,
-        begins: ReplyFrame,
-        delivery: &mut Delivery,
-    ) -> Result<(), FrameError> {
-        let mut reader = entry.body.reader(request.offset, None);
-        write_reply(send, &begins).await?;
-        let mut at = request.offset;
-        let mut pace = Pace::default();
-        loop {
-            let next = waiting(send, poll_fn(|cx| reader.poll_piece(cx))).await?;
-            match next {
-                Some(Ok(piece)) => {
-                    let Some(signature) = piece.piece.signature.filter(|_| piece.offset == at) else {
-                        // Part of it came under the tree: the asker gets the rest that way when it asks again.
-                        return fail(send, "no signed chunk starts there").await;
-                    };
-                    let count = piece.piece.bytes.len() as u64;
-                    let frame = ReplyFrame::Chunk { signature, payload: piece.piece.bytes };
-                    // What is not kept is held in its window only, and its viewer may read as slowly as it likes.
-                    if entry.is_shareable() {
-                        pace.write(send, &frame).await?;
-                    } else {
-                        write_reply(send, &frame).await?;
-                    }
-                    delivery.handed(count);
-                    at += count;
-                }
-                Some(Err(why)) => return fail(send, &why).await,
-                None => break,
-            }
-        }
-        let Some(record) = entry.record() else { return fail(send, "no finished record").await };
-        write_reply(send, &ReplyFrame::Record(record.to_wire())).await?;
-        delivery.complete();
-        Ok(())
     }
 }
 
@@ -316,80 +240,48 @@ fn has_beyond(entry: &Entry, offset: u64) -> bool {
     }
 }
 
-fn first_leaf(length: u64, offset: u64) -> u64 {
-    plan(length, offset)
-        .find_map(|item| match item {
-            TreeItem::Leaf { offset, .. } => Some(offset),
-            TreeItem::Parent(_) => None,
-        })
-        .unwrap_or(0)
+fn part_of(key: &ResourceKey) -> Option<Part> {
+    key.variant.as_ref().and_then(Part::of)
 }
 
-fn whole_slice(body: &Growing, offset: u64, length: usize) -> Option<bytes::Bytes> {
-    let first = body.slice(offset, length)?;
-    if first.len() == length {
-        return Some(first);
+fn header_map(fields: &[(String, String)]) -> Option<HeaderMap> {
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        map.append(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
     }
-    let mut joined = bytes::BytesMut::with_capacity(length);
-    joined.extend_from_slice(&first);
-    while joined.len() < length {
-        joined.extend_from_slice(&body.slice(offset + joined.len() as u64, length - joined.len())?);
-    }
-    Some(joined.freeze())
+    Some(map)
 }
 
-/// Waits until the body reaches `length`; the text says why it never will.
-async fn wait_for(send: &mut SendStream, body: &Growing, length: u64) -> Result<Option<Arc<str>>, FrameError> {
-    while body.length() < length {
-        if let Some(Ended::Failed(why)) = waiting(send, body.beyond(body.length())).await? {
-            return Ok(Some(why));
-        }
-        if body.ended() == Some(Ended::Whole) && body.length() < length {
-            return Ok(Some("the body is shorter than its record".into()));
-        }
-    }
-    Ok(None)
+fn passed(pass: &PassRequest, body: bytes::Bytes) -> Option<Asked> {
+    let method = Method::from_bytes(pass.method.as_bytes()).ok()?;
+    // What is a GET asks as one.
+    let unfit = [Method::GET, Method::HEAD, Method::CONNECT, Method::TRACE].contains(&method);
+    (!unfit).then_some(Asked::pass(method, header_map(&pass.headers)?, Body::full(body)))
 }
 
-/// Runs `work` while telling the asker now and then that we are alive.
-async fn waiting<T>(send: &mut SendStream, work: impl Future<Output = T>) -> Result<T, FrameError> {
-    tokio::pin!(work);
-    let mut alive = interval(WAIT_EVERY);
-    alive.tick().await;
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return Ok(done),
-            _ = alive.tick() => write_reply(send, &ReplyFrame::Wait).await?,
-        }
+/// The body that follows a pass request; its announced length was held against its bound.
+async fn body_of(receive: &mut RecvStream, pass: &PassRequest) -> Result<bytes::Bytes, FrameError> {
+    let mut left = usize::try_from(pass.body_length).unwrap_or(usize::MAX);
+    let mut all = bytes::BytesMut::new();
+    while left > 0 {
+        let Some(chunk) = receive.read_chunk(left, true).await? else {
+            return Err(FrameError::Wire(weir_protocol::wire::WireError::Truncated));
+        };
+        left -= chunk.bytes.len();
+        all.extend_from_slice(&chunk.bytes);
     }
+    Ok(all.freeze())
 }
 
-fn explain(error: &FetchError) -> (RefusalReason, String) {
+fn explain(error: &FetchError) -> Instead {
     let reason = match error {
-        FetchError::Overloaded => RefusalReason::Overloaded,
+        FetchError::Overloaded | FetchError::NoSource(SourceError::Busy) => RefusalReason::Overloaded,
         FetchError::NoSource(SourceError::Timeout(_) | SourceError::UpstreamTimeout(_)) => {
             RefusalReason::UpstreamTimeout
         }
         FetchError::NoSource(SourceError::TooLarge(_)) => RefusalReason::TooLarge,
+        FetchError::Withheld(_) => RefusalReason::Withheld,
         FetchError::NoSource(_) | FetchError::Nobody | FetchError::Abandoned => RefusalReason::UpstreamFailed,
     };
-    (reason, error.to_string())
-}
-
-fn cut(mut detail: String) -> String {
-    let mut end = detail.len().min(weir_protocol::wire::MAX_DETAIL);
-    while !detail.is_char_boundary(end) {
-        end -= 1;
-    }
-    detail.truncate(end);
-    detail
-}
-
-async fn refuse(send: &mut SendStream, reason: RefusalReason, detail: String) -> Result<(), FrameError> {
-    write_reply(send, &ReplyFrame::Refused { reason, detail: cut(detail) }).await
-}
-
-async fn fail(send: &mut SendStream, why: &str) -> Result<(), FrameError> {
-    write_reply(send, &ReplyFrame::Failed { reason: RefusalReason::UpstreamFailed, detail: cut(why.to_owned()) }).await
+    Instead::Refused(reason, error.to_string())
 }

@@ -3,29 +3,39 @@
 
 use super::{
     Links, Network,
-    frames::{LEAST_RATE, ReplyReader},
+    class::CONTROL_PRIORITY,
+    frames::ReplyReader,
+    transfer::{ChunkTransfer, Load, Reply, TreeTransfer},
 };
 use crate::{
     clock::Clock,
-    mesh::Failure,
-    object::{Head, Tree, TreeBuilder, TreeVerifier, VerifiedChunk},
-    source::{Event, FillRequest, Incoming, Opened, Source, SourceError},
+    mesh::{Asking, Failure, Object, Step as Planned},
+    object::{Head, Tree, TreeBuilder, TreeVerifier, header_map},
+    source::{FillRequest, Incoming, Interim, Opened, RelaySource, Source, SourceError},
 };
+use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
-use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout, timeout_at};
+use http::{
+    HeaderName, StatusCode,
+    header::{AUTHORIZATION, COOKIE},
+};
+use quinn::{Connection, ConnectionError};
+use std::{collections::VecDeque, future::poll_fn, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout};
 use weir_protocol::{
-    growing::{ChunkError, HeadError, UnverifiedChunk},
-    ids::{Generation, RelayId, ResourceHash},
+    freshness::Validators,
+    growing::{HeadError, UnverifiedInterim},
+    ids::RelayId,
     record::{RecordError, SignedRecord, UnverifiedRecord},
-    wire::{RefusalReason, ReplyFrame, Request, RequestKind},
+    resource::ResourceKey,
+    wire::{Follows, MAX_PASS_BODY, PassRequest, RefusalReason, ReplyFrame, Request, RequestKind},
 };
 
 /// Silence after which a node is given up: it says `Wait` several times a second while it waits itself.
-const SILENCE: Duration = Duration::from_secs(1);
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
 /// How long a relay may take for a head or for the next frame, however often it says `Wait`. Shorter than an edge lets
 /// a player wait (2.5 s), so that a relay that is stuck is passed over before the viewer gives up.
-const RELAY_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const RELAY_PATIENCE: Duration = Duration::from_secs(2);
 /// The adapter may be waiting for a slow origin.
 const ADAPTER_PATIENCE: Duration = Duration::from_secs(15);
 /// How far a record's own clock may disagree before its age is corrected: against replayed old records that claim to
@@ -34,27 +44,71 @@ const AGE_TOLERANCE_MS: u64 = 5_000;
 
 /// One node of a publisher's network as a source.
 #[derive(Clone)]
-pub(super) struct PeerSource {
-    pub(super) network: Arc<Network>,
-    pub(super) links: Arc<Links>,
-    pub(super) clock: Clock,
-    pub(super) relay: RelayId,
-    /// Ask only for what it holds already.
-    pub(super) held_only: bool,
+pub(crate) struct PeerSource {
+    pub(crate) network: Arc<Network>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) clock: Clock,
+    pub(crate) relay: RelayId,
+    /// For everything, or only for what it holds already.
+    pub(crate) asking: Asking,
+    /// What is asked for.
+    pub(crate) object: Object,
+    /// Where it is said to be; counts when nothing better is known.
+    pub(crate) said: Arc<[SocketAddr]>,
 }
 
 impl Source for PeerSource {
     fn open<'a>(&'a self, request: &'a FillRequest) -> BoxFuture<'a, Result<Opened, SourceError>> {
         async move { self.ask(request).await.inspect_err(|error| self.mark(error)) }.boxed()
     }
+
+    fn as_relay(&self) -> Option<&dyn RelaySource> {
+        self.is_relay().then_some(self)
+    }
+}
+
+impl RelaySource for PeerSource {
+    fn relay(&self) -> RelayId {
+        self.relay
+    }
+
+    fn only_holds(&self) -> bool {
+        self.asking == Asking::Holder
+    }
+
+    fn hedge_after(&self) -> Duration {
+        let step = match self.asking {
+            Asking::Owner => Planned::Owner(self.relay),
+            Asking::Holder => Planned::Holder(self.relay),
+        };
+        self.network.mesh().hedge_after(&step).unwrap_or(Duration::MAX)
+    }
+
+    fn take_hedge(&self) -> bool {
+        self.network.mesh().hedge()
+    }
+
+    fn outrun(&self, took: Duration) {
+        self.network.mesh().outrun(&self.relay, self.asking, took, self.clock.now());
+    }
 }
 
 impl PeerSource {
-    fn mark(&self, error: &SourceError) {
+    pub(super) fn is_relay(&self) -> bool {
+        self.relay != self.network.adapter
+    }
+
+    /// What it did counts against it.
+    pub(crate) fn mark(&self, error: &SourceError) {
+        self.mark_as(error, Failure::Stalled);
+    }
+
+    pub(super) fn mark_as(&self, error: &SourceError, late: Failure) {
         let failure = match error {
             SourceError::Corrupt(_) => Failure::Corrupt,
             SourceError::Unreachable(_) => Failure::Unreachable,
-            SourceError::Timeout(_) => Failure::Stalled,
+            SourceError::Timeout(_) => late,
+            SourceError::Busy if self.is_relay() => return self.network.mesh().busy(&self.object, self.clock.now()),
             // It answered, and honestly.
             _ => return,
         };
@@ -65,38 +119,142 @@ impl PeerSource {
     }
 
     fn patience(&self) -> Duration {
-        if self.relay == self.network.adapter { ADAPTER_PATIENCE } else { RELAY_PATIENCE }
+        if self.is_relay() { RELAY_PATIENCE } else { ADAPTER_PATIENCE }
+    }
+
+    /// How long it may take for the head.
+    fn head_within(&self, request: &FillRequest) -> Duration {
+        if self.is_relay() { self.network.mesh().patience(request.hops) } else { ADAPTER_PATIENCE }
     }
 
     async fn ask(&self, request: &FillRequest) -> Result<Opened, SourceError> {
+        let begun = Instant::now();
+        let link = self.link(request, begun).await?;
+        let asked = self.ask_over(&link, request, begun).await;
+        // A node that has started again knows nothing of connections to the one before and says so when it is asked; and of
+        // two connections one is closed. What is asked may be asked again over another one, when there is one; of the
+        // adapter, which nobody stands in for, in any case. What changes something may have been done before the end.
+        let again = match link.close_reason() {
+            None => false,
+            Some(ConnectionError::Reset) => true,
+            Some(_) => !self.is_relay() || self.links.is_open(&self.relay),
+        };
+        if let Err(error) = &asked
+            && again
+            && !request.asked.is_passed()
+        {
+            tracing::debug!(peer = %self.relay.short(), %error, "asked again over another connection");
+            let link = self.link(request, begun).await?;
+            return self.ask_over(&link, request, begun).await;
+        }
+        asked
+    }
+
+    async fn link(&self, request: &FillRequest, begun: Instant) -> Result<Connection, SourceError> {
+        let addresses = self.network.addresses_or(&self.relay, &self.said);
+        let left = self.head_within(request).saturating_sub(begun.elapsed());
+        // A dial that takes longer goes on for others.
+        timeout(left, self.links.get(self.relay, &addresses))
+            .await
+            .map_err(|_| SourceError::Unreachable("no connection in time".into()))?
+            .map_err(|error| SourceError::Unreachable(error.to_string()))
+    }
+
+    async fn ask_over(&self, link: &Connection, request: &FillRequest, begun: Instant) -> Result<Opened, SourceError> {
         let unreachable = |error: &dyn std::fmt::Display| SourceError::Unreachable(error.to_string());
-        let addresses = self.network.addresses_of(&self.relay);
-        let link = self.links.get(self.relay, &addresses).await.map_err(|error| unreachable(&error))?;
+        let load = self.is_relay().then(|| Load::of(self));
+        if load.is_some() {
+            self.network.mesh().round_trip(&self.relay, link.rtt(), self.clock.now());
+        }
         let (mut send, receive) = timeout(SILENCE, link.open_bi())
             .await
             .map_err(|_| SourceError::Timeout("no room for another stream".into()))?
             .map_err(|error| unreachable(&error))?;
+        // A stream nobody has reset yet takes any priority.
+        let _ = send.set_priority(CONTROL_PRIORITY);
+        let body = body_of(request).await?;
         let mut asked = Request::get(&request.key);
-        asked.kind = if self.held_only { RequestKind::Held } else { RequestKind::Get };
+        asked.kind = match self.asking {
+            Asking::Owner => RequestKind::Get,
+            Asking::Holder => RequestKind::Held,
+        };
         asked.hops = request.hops.saturating_add(1);
+        asked.class = Some(request.class);
+        asked.awaits = request.asked.awaits();
+        let follows = !self.is_relay() && request.may_be_sent_on();
+        asked.follows = follows.then_some(Follows { behind: request.behind });
         asked.have = request.have.as_ref().map(|have| have.head.generation);
         if let Some(resume) = request.resume {
             asked.offset = resume.offset;
             asked.generation = Some(resume.generation);
         }
-        let frame = asked.encode().map_err(|error| SourceError::BadResponse(error.to_string()))?;
+        let fields = self.fields(request);
+        if request.asked.is_passed() {
+            asked.kind = RequestKind::Pass;
+            let method = request.asked.method.as_str().to_owned();
+            asked.pass = Some(PassRequest { method, headers: fields, body_length: body.len() as u64 });
+        } else {
+            asked.fields = (!fields.is_empty()).then_some(fields);
+        }
+        let frame = asked.encode().map_err(|error| SourceError::Refused(format!("too much to ask a peer: {error}")))?;
         send.write_chunk(frame).await.map_err(|error| unreachable(&error))?;
+        if !body.is_empty() {
+            timeout(self.patience(), send.write_chunk(body))
+                .await
+                .map_err(|_| SourceError::Timeout("the peer does not take the request's body".into()))?
+                .map_err(|error| unreachable(&error))?;
+        }
         // Finishing cannot fail on a stream nobody has reset yet; a reset shows when the reply is read.
         let _ = send.finish();
-        let mut reply = Reply::new(ReplyReader::new(receive), self.patience());
-        let first = reply.next().await?;
+        let left = self.head_within(request).saturating_sub(begun.elapsed());
+        let mut reply = Reply::new(ReplyReader::new(receive), left);
+        let first = loop {
+            match reply.next().await? {
+                ReplyFrame::Interim(said) => self.interim(request, said)?,
+                first => break first,
+            }
+        };
+        if load.is_some() && !matches!(first, ReplyFrame::Refused { .. }) {
+            self.network.mesh().head_after(&self.relay, self.asking, begun.elapsed(), self.clock.now());
+        }
+        (reply.load, reply.patience) = (load, self.patience());
         self.opened(request, first, reply)
     }
 
-    fn opened(&self, request: &FillRequest, first: ReplyFrame, reply: Reply) -> Result<Opened, SourceError> {
+    /// What the origin may need to know. Who is asking, only the adapter learns.
+    fn fields(&self, request: &FillRequest) -> Vec<(String, String)> {
+        let tells = |name: &HeaderName| !self.is_relay() || (*name != AUTHORIZATION && *name != COOKIE);
+        let fields = request.asked.onward().filter(|(name, _)| tells(name));
+        fields.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))).collect()
+    }
+
+    fn interim(&self, request: &FillRequest, said: UnverifiedInterim) -> Result<(), SourceError> {
+        let resource = request.key.clone().with_variant(None).hash();
+        let verified = said
+            .clone()
+            .verify(&self.network.ring(), &resource, self.clock.now())
+            .map_err(|error| SourceError::Corrupt(error.to_string()))?;
+        if let Some(listener) = &request.asked.interim {
+            let body = verified.body();
+            let status = StatusCode::from_u16(body.status).unwrap_or(StatusCode::PROCESSING);
+            listener(Interim {
+                status,
+                headers: header_map(&body.headers, None, None, &Validators::default()),
+                signed: Some(said),
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads on behind the first frame of a reply.
+    pub(crate) fn opened(&self, request: &FillRequest, first: ReplyFrame, reply: Reply) -> Result<Opened, SourceError> {
         let (ring, now) = (self.network.ring(), self.clock.now());
         match first {
             ReplyFrame::Refused { reason, detail } => Err(refusal(reason, &detail)),
+            ReplyFrame::Elsewhere(found) if !self.is_relay() && request.may_be_sent_on() => {
+                self.network.mesh().adapter_succeeded();
+                Err(SourceError::Elsewhere(found))
+            }
             ReplyFrame::NotModified { record, age_ms } => {
                 let record = self.verify(record, request)?;
                 let head = Head::of_record(record);
@@ -105,13 +263,14 @@ impl PeerSource {
                 }
                 self.check_age(&head)?;
                 let age_ms = self.age(&head, age_ms);
-                self.network.succeeded(&self.relay);
+                self.network.succeeded(&self.relay, 0, Duration::ZERO, self.clock.now());
                 Ok(Opened::NotModified { head: Box::new(head), age_ms })
             }
             ReplyFrame::Whole { record, age_ms, offset } => {
                 let record = self.verify(record, request)?;
                 let root = blake3::Hash::from(record.body().root);
                 let head = Head::of_record(record);
+                check_variant(request, &head)?;
                 check_generation(request, &head)?;
                 self.check_age(&head)?;
                 let length = head.length.unwrap_or(0);
@@ -119,14 +278,19 @@ impl PeerSource {
                 if offset > wanted {
                     return Err(SourceError::Corrupt("the transfer starts behind what was asked for".into()));
                 }
-                let state = TreeTransfer {
+                let mut state = Box::new(TreeTransfer {
+                    receiving: self.network.receiving(self.relay, head.key.hash(), head.generation),
                     source: self.clone(),
+                    least_rate: self.network.mesh().least_rate(),
                     reply,
                     verifier: TreeVerifier::new(length, root, offset),
                     from: offset,
                     at: offset,
                     length,
-                };
+                    ready: VecDeque::new(),
+                    failed: None,
+                });
+                state.reply.reader.expect(length.saturating_sub(offset));
                 Ok(Opened::Response(Box::new(Incoming {
                     age_ms: self.age(&head, age_ms),
                     tree: Some(Tree::rooted(length, root)),
@@ -135,24 +299,35 @@ impl PeerSource {
                 })))
             }
             ReplyFrame::Head { head, age_ms } => {
-                let signed = head.verify(&ring, &request.key, now).map_err(|error| match error {
+                let signed = match head.clone().verify(&ring, &request.key, now) {
+                    Err(HeadError::WrongResource(other)) if is_variant(&other, request) => {
+                        head.verify(&ring, &other, now)
+                    }
+                    verified => verified,
+                };
+                let signed = signed.map_err(|error| match error {
                     HeadError::UnknownKey(_) | HeadError::Keys(_) => SourceError::Refused(error.to_string()),
                     _ => SourceError::Corrupt(error.to_string()),
                 })?;
                 let head = Head::of_signed(Arc::new(signed));
+                check_variant(request, &head)?;
                 check_generation(request, &head)?;
                 self.check_age(&head)?;
                 let at = request.resume.map_or(0, |resume| resume.offset);
-                let state = ChunkTransfer {
+                let mut of_this = request.clone();
+                of_this.key = head.key.clone();
+                let resource = of_this.key.hash();
+                let state = Box::new(ChunkTransfer {
+                    receiving: self.network.receiving(self.relay, resource, head.generation),
                     source: self.clone(),
-                    request: request.clone(),
+                    resource,
+                    request: of_this,
                     reply,
-                    resource: request.key.hash(),
                     generation: head.generation,
                     at,
                     builder: (at == 0).then(TreeBuilder::default),
                     finished: false,
-                };
+                });
                 Ok(Opened::Response(Box::new(Incoming {
                     age_ms: self.age(&head, age_ms),
                     tree: None,
@@ -164,8 +339,17 @@ impl PeerSource {
         }
     }
 
-    fn verify(&self, record: UnverifiedRecord, request: &FillRequest) -> Result<Arc<SignedRecord>, SourceError> {
-        record.verify(&self.network.ring(), &request.key, self.clock.now()).map(Arc::new).map_err(|error| match error {
+    pub(super) fn verify(
+        &self,
+        record: UnverifiedRecord,
+        request: &FillRequest,
+    ) -> Result<Arc<SignedRecord>, SourceError> {
+        let (ring, now) = (self.network.ring(), self.clock.now());
+        let verified = match record.clone().verify(&ring, &request.key, now) {
+            Err(RecordError::WrongResource(other)) if is_variant(&other, request) => record.verify(&ring, &other, now),
+            verified => verified,
+        };
+        verified.map(Arc::new).map_err(|error| match error {
             // Ours may be the older key list: no reason to distrust the sender.
             RecordError::UnknownKey(_) | RecordError::Keys(_) | RecordError::FromTheFuture => {
                 SourceError::Refused(error.to_string())
@@ -186,11 +370,39 @@ impl PeerSource {
         let freshness = &head.freshness;
         let usable = freshness.ttl_ms.saturating_add(freshness.stale_if_error_ms);
         let left = usable.saturating_sub(freshness.initial_age_ms).saturating_add(AGE_TOLERANCE_MS);
-        if self.relay != self.network.adapter && self.clock.now().since(freshness.created) > left {
+        if self.is_relay() && self.clock.now().since(freshness.created) > left {
             return Err(SourceError::BadResponse("older than anybody may serve it".into()));
         }
         Ok(())
     }
+}
+
+/// True when `other` is the resource that was asked for, in whatever representation.
+fn is_variant(other: &ResourceKey, request: &FillRequest) -> bool {
+    request.resume.is_none() && other.clone().with_variant(None) == request.key.clone().with_variant(None)
+}
+
+/// Refuses a representation that the request does not select. A signature says what a representation is, not who gets
+/// it: without this a relay could hand everybody the one in its own language.
+fn check_variant(request: &FillRequest, head: &Head) -> Result<(), SourceError> {
+    if head.key == request.key || head.key.variant == request.asked.variant(&head.vary()) {
+        return Ok(());
+    }
+    Err(SourceError::Corrupt("a representation that the request does not select".into()))
+}
+
+/// The request's body; the doors bound it to what a pass may carry.
+async fn body_of(request: &FillRequest) -> Result<Bytes, SourceError> {
+    let Some(mut body) = request.asked.take_body() else { return Ok(Bytes::new()) };
+    let mut all = BytesMut::new();
+    while let Some(piece) = poll_fn(|cx| body.poll_data(cx)).await {
+        let piece = piece.map_err(|error| SourceError::Refused(error.to_string()))?;
+        if (all.len() + piece.len()) as u64 > MAX_PASS_BODY {
+            return Err(SourceError::Refused(format!("a request body longer than {MAX_PASS_BODY} bytes")));
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(all.freeze())
 }
 
 fn check_generation(request: &FillRequest, head: &Head) -> Result<(), SourceError> {
@@ -204,173 +416,11 @@ fn check_generation(request: &FillRequest, head: &Head) -> Result<(), SourceErro
     Ok(())
 }
 
-fn refusal(reason: RefusalReason, detail: &str) -> SourceError {
+pub(super) fn refusal(reason: RefusalReason, detail: &str) -> SourceError {
     match reason {
         RefusalReason::GenerationGone => SourceError::GenerationGone,
         RefusalReason::UpstreamTimeout => SourceError::UpstreamTimeout(detail.to_owned()),
+        RefusalReason::Overloaded => SourceError::Busy,
         _ => SourceError::Refused(format!("{reason:?} {detail}")),
-    }
-}
-
-/// Reply frames with the waits bounded.
-struct Reply {
-    reader: ReplyReader,
-    patience: Duration,
-    /// Time spent waiting for the peer, apart from what our own readers take.
-    waited: Duration,
-}
-
-impl Reply {
-    fn new(reader: ReplyReader, patience: Duration) -> Self {
-        Self { reader, patience, waited: Duration::ZERO }
-    }
-
-    /// The next frame that is not `Wait`. Any byte breaks the silence; a whole frame ends the patience.
-    async fn next(&mut self) -> Result<ReplyFrame, SourceError> {
-        let begun = Instant::now();
-        let frame = self.wait().await;
-        self.waited += begun.elapsed();
-        frame
-    }
-
-    async fn wait(&mut self) -> Result<ReplyFrame, SourceError> {
-        let deadline = Instant::now() + self.patience;
-        loop {
-            match self.reader.buffered() {
-                Err(error) => return Err(SourceError::Corrupt(error.to_string())),
-                Ok(Some(ReplyFrame::Failed { reason, detail })) => return Err(refusal(reason, &detail)),
-                Ok(Some(ReplyFrame::Wait)) => {}
-                Ok(Some(frame)) => return Ok(frame),
-                Ok(None) => {
-                    let silent = Instant::now() + SILENCE;
-                    match timeout_at(silent.min(deadline), self.reader.read()).await {
-                        Err(_) => return Err(SourceError::Timeout("the peer is silent".into())),
-                        // A node that goes away ends its streams wherever they are: that is no forgery.
-                        Ok(Ok(false)) => return Err(SourceError::Unreachable("the reply ended early".into())),
-                        Ok(Ok(true)) => {}
-                        Ok(Err(error)) => return Err(SourceError::Unreachable(error.to_string())),
-                    }
-                }
-            }
-            // Looked at here too: a time limit never fires while bytes are always there to be read.
-            if Instant::now() >= deadline {
-                return Err(SourceError::Timeout("the peer says `Wait` for ever".into()));
-            }
-        }
-    }
-}
-
-/// A whole object arriving under its tree.
-struct TreeTransfer {
-    source: PeerSource,
-    reply: Reply,
-    verifier: TreeVerifier,
-    from: u64,
-    at: u64,
-    length: u64,
-}
-
-type Step<S> = Result<Option<(Event, S)>, SourceError>;
-
-impl TreeTransfer {
-    async fn step(mut self) -> Step<Self> {
-        if self.at >= self.length {
-            return Ok(None);
-        }
-        let event = self.event().await.inspect_err(|error| self.source.mark(error))?;
-        if let Event::Data(chunk) = &event {
-            self.at = chunk.offset() + chunk.bytes().len() as u64;
-        }
-        self.keeps_pace().inspect_err(|error| self.source.mark(error))?;
-        if self.at >= self.length {
-            self.source.network.succeeded(&self.source.relay);
-        }
-        Ok(Some((event, self)))
-    }
-
-    /// A relay that has the whole object sends at the least rate, after its patience: one that drips would keep a fill,
-    /// and whoever waits for it, for hours. The adapter is not held to it: it may be waiting for a slow origin.
-    fn keeps_pace(&self) -> Result<(), SourceError> {
-        let due = self.reply.waited.saturating_sub(RELAY_PATIENCE).as_secs().saturating_mul(LEAST_RATE);
-        if self.source.relay != self.source.network.adapter && self.at - self.from < due {
-            return Err(SourceError::Timeout(format!("the peer sends less than {LEAST_RATE} bytes a second")));
-        }
-        Ok(())
-    }
-
-    async fn event(&mut self) -> Result<Event, SourceError> {
-        let corrupt = |error: crate::object::TreeError| SourceError::Corrupt(error.to_string());
-        match self.reply.next().await? {
-            ReplyFrame::Parent(pair) => {
-                let node = self.verifier.parent(&pair).map_err(corrupt)?;
-                Ok(Event::Parent(node, pair))
-            }
-            ReplyFrame::Leaf(bytes) => Ok(Event::Data(self.verifier.leaf(bytes).map_err(corrupt)?)),
-            _ => Err(SourceError::Corrupt("a frame that does not belong in a whole object".into())),
-        }
-    }
-}
-
-/// A growing object arriving in signed chunks.
-struct ChunkTransfer {
-    source: PeerSource,
-    request: FillRequest,
-    reply: Reply,
-    resource: ResourceHash,
-    generation: Generation,
-    at: u64,
-    /// Hashes along, when the transfer starts at the first byte.
-    builder: Option<TreeBuilder>,
-    finished: bool,
-}
-
-impl ChunkTransfer {
-    async fn step(mut self) -> Step<Self> {
-        if self.finished {
-            return Ok(None);
-        }
-        let event = self.event().await.inspect_err(|error| self.source.mark(error))?;
-        Ok(Some((event, self)))
-    }
-
-    async fn event(&mut self) -> Result<Event, SourceError> {
-        match self.reply.next().await? {
-            ReplyFrame::Chunk { signature, payload } => {
-                let chunk = UnverifiedChunk(signature)
-                    .verify(
-                        &self.source.network.ring(),
-                        &self.resource,
-                        self.generation,
-                        self.at,
-                        &payload,
-                        self.source.clock.now(),
-                    )
-                    .map_err(|error| match error {
-                        ChunkError::UnknownKey(_) | ChunkError::Keys(_) => SourceError::Refused(error.to_string()),
-                        _ => SourceError::Corrupt(error.to_string()),
-                    })?;
-                if let Some(builder) = &mut self.builder {
-                    builder.update(&payload);
-                }
-                self.at += payload.len() as u64;
-                let chunk = VerifiedChunk::signed(&chunk, payload)
-                    .ok_or_else(|| SourceError::Corrupt("a chunk of another length than signed".into()))?;
-                Ok(Event::Data(chunk))
-            }
-            ReplyFrame::Record(record) => {
-                let record = self.source.verify(record, &self.request)?;
-                let tree = self.builder.take().map(TreeBuilder::finish);
-                let said = record.body();
-                let matches = tree.as_ref().is_none_or(|tree| *tree.root.as_bytes() == said.root);
-                // Checked here, so that whoever ends a body early or under another body's record is marked.
-                if said.generation != self.generation || said.length != self.at || !matches {
-                    return Err(SourceError::Corrupt("the finished record is of another body".into()));
-                }
-                self.finished = true;
-                self.source.network.succeeded(&self.source.relay);
-                Ok(Event::Finished { tree, record: Some(record) })
-            }
-            _ => Err(SourceError::Corrupt("a frame that does not belong in a growing object".into())),
-        }
     }
 }

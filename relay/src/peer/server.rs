@@ -1,15 +1,13 @@
 //! Serves connections, whoever opened them: one control stream, and a bounded number of requests beside it.
 
 use super::{
-    Directory, Links, Networks, PeerObserver,
-    answer::{Answering, Gate},
-    links::Dialled,
-    session::Role,
+    Directory, Links, Networks, PeerLimits, PeerObserver, TreeDoor, answer::Answering, gate::Gate, links::Dialled,
+    purge, session::Role,
 };
 use crate::{
-    clock::Clock,
     fetch::Fetch,
     quic::{BulkConnection, CLOSE_BUSY, canonical},
+    upload::UploadLimit,
 };
 use dashmap::DashMap;
 use quinn::{RecvStream, SendStream};
@@ -31,10 +29,8 @@ use weir_protocol::ids::RelayId;
 const FIRST_STREAM: Duration = Duration::from_secs(10);
 /// Requests of one peer that are answered at once, over all its connections: each may hold a body in memory.
 const MAX_REQUESTS: usize = 256;
-/// Connections from one address: a quarter of what the socket takes, so that one host cannot shut out all others.
-const MAX_PER_ADDRESS: usize = 256;
-/// Whoever is in no network that is served here may stay connected this long: it may have just joined.
-const STRANGER: Duration = Duration::from_secs(60);
+/// How long the reading of what has arrived may take once a connection has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Application close code: the control stream ended or was not understood.
 const CLOSE_SESSION: quinn::VarInt = quinn::VarInt::from_u32(4);
 
@@ -45,19 +41,30 @@ pub struct PeerServer {
     links: Arc<Links>,
     fetch: Fetch,
     observer: Arc<dyn PeerObserver>,
+    limits: PeerLimits,
     asking: DashMap<RelayId, Arc<Semaphore>>,
+    upload: UploadLimit,
+    trees: Option<Arc<dyn TreeDoor>>,
 }
 
 impl PeerServer {
+    /// With trees of live renditions.
+    pub fn with_trees(self, trees: Arc<dyn TreeDoor>) -> Self {
+        Self { trees: Some(trees), ..self }
+    }
+
     /// A relay: answers members of its networks.
-    pub fn relay(networks: Arc<Networks>, fetch: Fetch, clock: Clock, observer: Arc<dyn PeerObserver>) -> Self {
+    pub fn relay(networks: Arc<Networks>, fetch: Fetch, observer: Arc<dyn PeerObserver>) -> Self {
         Self {
             gate: Gate::Relay(networks.clone()),
             links: networks.links().clone(),
-            role: Role::Relay { networks, clock },
+            role: Role::Relay(networks, fetch.clone()),
             fetch,
             observer,
+            limits: PeerLimits::default(),
             asking: DashMap::new(),
+            upload: UploadLimit::none(),
+            trees: None,
         }
     }
 
@@ -74,8 +81,24 @@ impl PeerServer {
             role: Role::Adapter(directory),
             fetch,
             observer,
+            limits: PeerLimits::default(),
             asking: DashMap::new(),
+            upload: UploadLimit::none(),
+            trees: None,
         }
+    }
+
+    /// Other bounds than the default ones.
+    #[must_use]
+    pub fn with_limits(mut self, limits: PeerLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Replies keep to this limit.
+    #[must_use]
+    pub fn with_upload_limit(self, upload: UploadLimit) -> Self {
+        Self { upload, ..self }
     }
 
     /// Serves connections from both receivers until `cancel`: `inbound` were opened by others, `dialled` by
@@ -86,7 +109,12 @@ impl PeerServer {
         mut dialled: mpsc::Receiver<Dialled>,
         cancel: CancellationToken,
     ) {
+        let purging = self.clone().purge(cancel.clone());
         let mut connections = JoinSet::new();
+        connections.spawn(async move {
+            purging.await;
+            None
+        });
         let mut from: HashMap<IpAddr, usize> = HashMap::new();
         loop {
             tokio::select! {
@@ -94,7 +122,7 @@ impl PeerServer {
                 Some(link) = inbound.recv() => {
                     let address = link.remote.ip();
                     let open = from.entry(address).or_default();
-                    if *open >= MAX_PER_ADDRESS {
+                    if *open >= self.limits.per_address {
                         link.conn.close(CLOSE_BUSY, b"too many connections from this address");
                         continue;
                     }
@@ -127,6 +155,14 @@ impl PeerServer {
         while connections.join_next().await.is_some() {}
     }
 
+    async fn purge(self: Arc<Self>, cancel: CancellationToken) {
+        let store = self.fetch.store().clone();
+        match &self.role {
+            Role::Relay(networks, _) => purge::of_relay(networks.clone(), store, cancel).await,
+            Role::Adapter(directory) => purge::of_adapter(directory.clone(), store, cancel).await,
+        }
+    }
+
     async fn connection(
         self: Arc<Self>,
         link: BulkConnection,
@@ -149,7 +185,7 @@ impl PeerServer {
         let session = self.role.run(peer, move || canonical(place.remote_address()), control, &entered, &cancel);
         // The registry may be dialling the same node at this moment: the connection is offered as long as that takes.
         let adopting = self.links.adopt(peer, &connection);
-        let mut strangers = interval_at(Instant::now() + STRANGER, STRANGER);
+        let mut strangers = interval_at(Instant::now() + self.limits.stranger, self.limits.stranger);
         let places = self.places(peer);
         tokio::pin!(session, adopting);
         let (mut accepting, mut adopted) = (false, dialled);
@@ -175,7 +211,11 @@ impl PeerServer {
                     Ok(streams) => {
                         requests.spawn(self.clone().request(peer, places.clone(), streams));
                     }
-                    Err(_) => break,
+                    Err(_) => {
+                        // What the control stream still holds is read: a refusal says why just before the end.
+                        let _ = timeout(LAST_WORDS, &mut session).await;
+                        break;
+                    }
                 },
                 Some(_) = requests.join_next(), if !requests.is_empty() => {}
             }
@@ -198,8 +238,18 @@ impl PeerServer {
     ) {
         // More wait for a place; how many can is bounded by the streams a connection may open.
         let Ok(_place) = places.acquire_owned().await else { return };
-        let answering = Answering { gate: &self.gate, fetch: &self.fetch, observer: &*self.observer, peer };
-        if let Err(error) = answering.run(send, receive).await {
+        let answering = Answering {
+            fetch: &self.fetch,
+            observer: &*self.observer,
+            limits: self.limits,
+            upload: &self.upload,
+            meter: match &self.role {
+                Role::Relay(networks, _) => networks.meter(),
+                Role::Adapter(_) => None,
+            },
+            peer,
+        };
+        if let Err(error) = answering.run(&self.gate, self.trees.as_deref(), send, receive).await {
             tracing::debug!(peer = %peer.short(), %error, "reply ended early");
         }
     }

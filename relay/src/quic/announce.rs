@@ -51,11 +51,16 @@ impl Announced {
         self.changed.wake();
     }
 
+    /// The addresses now.
+    pub(super) fn current(&self) -> BTreeSet<IpAddr> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The addresses now; `waker` is called at the next change.
     pub(super) fn watch(&self, waker: &Waker) -> BTreeSet<IpAddr> {
         // Registered before reading, so that a change between the two is not lost.
         self.changed.register(waker);
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current()
     }
 
     /// Whether `asked` names this socket: its own address and port, or "any" of either.

@@ -11,6 +11,7 @@ use quinn::{IdleTimeout, TransportConfig, VarInt, congestion};
 use serde::Deserialize;
 
 use super::error::BindError;
+use super::gate::Gate;
 
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
@@ -35,12 +36,14 @@ pub struct QuicConfig {
     pub addresses: Vec<IpAddr>,
     /// Transport parameters.
     pub tuning: Tuning,
+    /// A switch in front of the socket, for tests and demonstrations of a partition. Default none: nothing stands between.
+    pub gate: Option<Gate>,
 }
 
 impl QuicConfig {
     /// A configuration with default tuning that finds its announced addresses by itself.
     pub fn new(listen: SocketAddr, identity: Keypair) -> Self {
-        Self { listen, identity, addresses: Vec::new(), tuning: Tuning::default() }
+        Self { listen, identity, addresses: Vec::new(), tuning: Tuning::default(), gate: None }
     }
 }
 
@@ -55,8 +58,9 @@ pub struct Tuning {
     pub stream_receive_window: u32,
     /// Bytes a peer may have unread on all streams of a connection. Default 16 MiB.
     pub receive_window: u32,
-    /// Bytes written but not yet acknowledged per connection. Default 1 MiB: more only lengthens the queue in front of
-    /// an urgent stream.
+    /// Bytes written but not yet acknowledged per connection. Default 16 MiB, as much as the other side takes: what is
+    /// written is mostly a reference to a cached body, and an urgent stream goes before what others have written, but
+    /// not before it may write itself. A window that background transfers can fill would make it wait among them.
     pub send_window: u32,
     /// Bidirectional streams a peer may have open on one connection; one request is one stream. Default 256.
     pub max_streams: u32,
@@ -77,7 +81,8 @@ pub struct Tuning {
     /// Inbound handshakes in flight above which an address must prove itself with a retry token first
     /// (RFC 9000 section 8.1.2), so that spoofed packets cannot fill `max_handshakes`. Default 64.
     pub retry_above: u32,
-    /// Open connections of both protocols together; further inbound ones are refused. Default 1024.
+    /// Open connections of both protocols together; further inbound ones are refused. Default 2048: each
+    /// member of a network of 1024 may have one of either.
     pub max_connections: u32,
     /// Accepted connections that wait for the swarm, and as many again for the bulk side; further ones are closed with
     /// [`CLOSE_BUSY`](super::CLOSE_BUSY). Default 64.
@@ -89,7 +94,7 @@ impl Default for Tuning {
         Self {
             stream_receive_window: 4 * MIB,
             receive_window: 16 * MIB,
-            send_window: MIB,
+            send_window: 16 * MIB,
             max_streams: 256,
             keep_alive_secs: 5,
             idle_timeout_secs: 15,
@@ -98,7 +103,7 @@ impl Default for Tuning {
             socket_buffer: 4 * MIB,
             max_handshakes: 256,
             retry_above: 64,
-            max_connections: 1024,
+            max_connections: 2048,
             inbound_queue: 64,
         }
     }

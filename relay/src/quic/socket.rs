@@ -4,10 +4,10 @@
 //! [`Socket`] ends it too.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use quinn::{Endpoint, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, Runtime, ServerConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Type};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -19,6 +19,7 @@ use super::announce::Announced;
 use super::bulk::{BulkConnection, BulkDialer};
 use super::config::{QuicConfig, Tuning};
 use super::error::BindError;
+use super::local::LocalAddresses;
 use super::punches::Punches;
 use super::shared::Shared;
 use super::tls;
@@ -54,7 +55,7 @@ impl Socket {
     /// [`BindError::PortBusy`], [`BindError::Io`] for another refusal of the system, [`BindError::Tuning`] for a
     /// parameter out of range, [`BindError::Tls`] for an unusable key.
     pub fn bind(config: QuicConfig) -> Result<Parts, BindError> {
-        let QuicConfig { listen, identity, addresses, tuning } = config;
+        let QuicConfig { listen, identity, addresses, tuning, gate } = config;
         tuning.validate()?;
         let transport = tuning.transport();
         let mut server = ServerConfig::with_crypto(Arc::new(tls::server(&identity)?));
@@ -72,7 +73,13 @@ impl Socket {
         let udp = open(listen, &tuning).map_err(refused)?;
         let bound = udp.local_addr().map_err(refused)?;
         let raw = udp.try_clone().map_err(refused)?;
-        let endpoint = Endpoint::new(endpoint_config, Some(server), udp, Arc::new(TokioRuntime)).map_err(refused)?;
+        let udp = TokioRuntime.wrap_udp_socket(udp).map_err(refused)?;
+        let udp = match gate {
+            Some(gate) => gate.before(udp),
+            None => udp,
+        };
+        let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, Some(server), udp, Arc::new(TokioRuntime))
+            .map_err(refused)?;
 
         let shared = Arc::new(Shared {
             endpoint,
@@ -103,10 +110,9 @@ impl Socket {
         self.shared.bound
     }
 
-    /// Replaces the announced addresses after an interface or mapping has changed; the swarm learns of each new and
-    /// each expired one. No effect on a socket that is bound to one address.
-    pub fn set_addresses(&self, addresses: impl IntoIterator<Item = IpAddr>) {
-        self.shared.announced.replace(addresses);
+    /// Tells the socket of changes on the machine.
+    pub fn local_addresses(&self) -> LocalAddresses {
+        LocalAddresses::new(Arc::clone(&self.shared))
     }
 
     /// Connections of both protocols that are open or being opened from either side.

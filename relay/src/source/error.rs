@@ -1,5 +1,7 @@
 //! Why a source could not serve, one variant for each reaction of the fetcher.
 
+use weir_protocol::wire::Found;
+
 /// A source's failure. The texts are for operators; viewers get a status.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum SourceError {
@@ -15,6 +17,12 @@ pub enum SourceError {
     /// It answered but will not serve this: try the next source.
     #[error("refused: {0}")]
     Refused(String),
+    /// It serves as many as it can: the object needs more owners, of which the next is asked.
+    #[error("busy")]
+    Busy,
+    /// The adapter names others, who have it.
+    #[error("others have it")]
+    Elsewhere(Vec<Found>),
     /// Its bytes or signatures do not verify: mark it, never ask it again for a while, try the next source.
     #[error("does not verify: {0}")]
     Corrupt(String),
@@ -42,6 +50,8 @@ impl SourceError {
             Self::Timeout(_) => "timeout",
             Self::UpstreamTimeout(_) => "upstream_timeout",
             Self::Refused(_) => "refused",
+            Self::Busy => "busy",
+            Self::Elsewhere(_) => "elsewhere",
             Self::Corrupt(_) => "corrupt",
             Self::GenerationGone => "generation_gone",
             Self::TooLarge(_) => "too_large",

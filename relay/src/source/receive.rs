@@ -2,27 +2,32 @@
 //! recognised, freshness decided. Both wrappers of raw sources stand on it. Invariant: a live playlist that went
 //! backwards never leaves here while the newer one is still good.
 
-use super::{FillRequest, RawBody, RawRequest, RawResponse, RawSource, SourceError};
+use super::{
+    Asked, FillRequest, RawBody, RawRequest, RawResponse, RawSource, SourceError,
+    bodies::{KEY_BYTES, collect, measure, unpack},
+    fields::{end_to_end, header_text, stamp, strong_etag},
+};
 use crate::{
     clock::Clock,
-    freshness::{Judged, judge},
+    freshness::{Judged, Judgement, Rules, judge},
+    live,
     object::Entry,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use std::{
     collections::{HashSet, VecDeque},
-    io::Read,
     sync::{Mutex, PoisonError},
-    time::{Duration, UNIX_EPOCH},
 };
-use weir_hls::{Bounds, MAX_BYTES, Playlist, ResourceKind, UriRole, read, resolve};
+use weir_hls::{Bounds, Directives, Playlist, ResourceKind, UriRole, read, resolve};
 use weir_protocol::{
     freshness::{Freshness, Storage, Validators},
     ids::PublisherId,
+    part::{Part, Place},
     resource::ResourceKey,
     time::UnixMillis,
+    wire::Awaits,
 };
 
 /// Key paths remembered from playlists; the oldest is forgotten first.
@@ -30,12 +35,12 @@ const MAX_KEY_PATHS: usize = 4096;
 /// Fields over the bytes as they came, which hold no longer once those are unpacked (RFC 9530, RFC 9421).
 const OVER_PACKED_BYTES: [&str; 6] =
     ["content-digest", "content-md5", "digest", "repr-digest", "signature", "signature-input"];
-/// Length of an AES-128 key.
-const KEY_BYTES: u64 = 16;
 
 /// A response without its body.
 #[derive(Debug, Clone)]
 pub struct ResponseParts {
+    /// Which resource it is: the one that was asked for, and of what varies the variant that it selected.
+    pub key: ResourceKey,
     /// Status.
     pub status: StatusCode,
     /// End-to-end header fields.
@@ -48,6 +53,8 @@ pub struct ResponseParts {
     pub validators: Validators,
     /// Age in milliseconds on arrival.
     pub age_ms: u64,
+    /// Fields that only whoever asked may see (RFC 9111 sections 5.2.2.4 and 5.2.2.7).
+    pub withheld: Vec<HeaderName>,
 }
 
 /// A body on its way in.
@@ -71,6 +78,7 @@ pub struct Receiver<S> {
     source: S,
     clock: Clock,
     max_object_bytes: u64,
+    rules: Rules,
     keys: Mutex<KeyPaths>,
 }
 
@@ -83,7 +91,14 @@ struct KeyPaths {
 impl<S: RawSource> Receiver<S> {
     /// Receives from `source`; bodies longer than `max_object_bytes` are passed through and never kept.
     pub fn new(source: S, clock: Clock, max_object_bytes: u64) -> Self {
-        Self { source, clock, max_object_bytes, keys: Mutex::default() }
+        Self { source, clock, max_object_bytes, rules: Rules::default(), keys: Mutex::default() }
+    }
+
+    /// Judges by these rules.
+    #[must_use]
+    pub fn judging_by(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
     }
 
     /// The clock that judges.
@@ -94,22 +109,43 @@ impl<S: RawSource> Receiver<S> {
     /// Asks the source and judges what it answers.
     pub async fn receive(&self, request: &FillRequest) -> Result<Received, SourceError> {
         let path = request.key.path_and_query();
-        let mut asked = self.clock.now();
-        let mut raw = RawRequest { path_and_query: path.clone(), validators: conditions(request.have.as_deref()) };
+        let mut times = Times { asked: self.clock.now(), received: self.clock.now() };
+        let mut raw = RawRequest {
+            path_and_query: target(&request.key, request.asked.awaits()),
+            // Those of the playlist are not those of what its URL answers with directives.
+            validators: conditions(request.have.as_deref()).filter(|_| request.asked.awaits().is_none()),
+            range: range_of(request),
+            asked: request.asked.clone(),
+        };
         let mut response = self.source.fetch(&raw).await?;
-        if response.status == StatusCode::NOT_MODIFIED && !confirms(&raw, &response) {
+        let begun = request.beginning.as_deref().filter(|_| response.status == StatusCode::PARTIAL_CONTENT);
+        if let Some(beginning) = begun {
+            match continued(beginning, response) {
+                Some(whole) => response = whole,
+                None => {
+                    // Nothing tells that the two belong together (RFC 9111 section 3.4).
+                    raw.range = None;
+                    times.asked = self.clock.now();
+                    response = self.source.fetch(&raw).await?;
+                }
+            }
+        }
+        if response.status == StatusCode::NOT_MODIFIED && !request.asked.is_passed() && !confirms(&raw, &response) {
             raw.validators = None;
-            asked = self.clock.now();
+            times.asked = self.clock.now();
             response = self.source.fetch(&raw).await?;
         }
-        let received = self.clock.now();
-        stamp(&mut response.headers, received);
+        times.received = self.clock.now();
+        stamp(&mut response.headers, times.received);
+        if request.asked.is_passed() {
+            return Ok(self.passed(request, response, times));
+        }
         if response.status == StatusCode::NOT_MODIFIED {
             let have = request.have.as_deref().filter(|_| raw.validators.is_some());
-            return self.not_modified(have, &path, &response, asked, received);
+            return self.not_modified(have, &path, &response, request, times);
         }
         if response.status == StatusCode::PARTIAL_CONTENT {
-            return Err(SourceError::BadResponse("206 to a request without Range".into()));
+            return self.part(request, response, times);
         }
         let mut kind = self.kind(&path, &response.headers, response.length);
         if kind == ResourceKind::Other && response.length.is_none() {
@@ -117,31 +153,99 @@ impl<S: RawSource> Receiver<S> {
             kind = self.kind(&path, &response.headers, response.length);
         }
         if kind == ResourceKind::Playlist && response.status.is_success() {
-            return self.playlist(request, &path, response, asked, received).await;
+            return self.playlist(request, &path, response, times).await;
         }
-        let headers = end_to_end(&response.headers);
-        let verdict = judge(&Judged {
-            kind,
-            status: response.status,
-            headers: &response.headers,
-            asked,
-            received,
-            playlist: None,
-            advanced: received,
-        });
-        let mut freshness = verdict.freshness;
+        let verdict = self.judge(kind, response.status, &response.headers, None, times.received, &request.asked, times);
+        let mut parts = parts(request, response.status, &response.headers, response.length, verdict);
         if response.length.is_some_and(|length| length > self.max_object_bytes) {
-            freshness.store = Storage::Pass;
+            parts.freshness.store = Storage::Pass;
         }
-        let parts = ResponseParts {
-            status: response.status,
-            headers,
-            length: response.length,
-            age_ms: freshness.initial_age_ms,
-            freshness,
-            validators: verdict.validators,
-        };
         Ok(Received::Response(parts, ReceivedBody::Stream(response.body)))
+    }
+
+    /// A part of a representation. One that is everything is the whole; one whose `Content-Range` and length contradict
+    /// each other, or that is not what was asked for, is passed on and never kept.
+    fn part(&self, request: &FillRequest, mut response: RawResponse, times: Times) -> Result<Received, SourceError> {
+        let Some(part) = request.key.variant.as_ref().and_then(Part::of) else {
+            return Err(SourceError::BadResponse("206 to a request without Range".into()));
+        };
+        let place = header_text(&response.headers, &header::CONTENT_RANGE).and_then(Place::parse);
+        let place = place.filter(|place| response.length == Some(place.length()));
+        let whole = place.is_some_and(|place| place.is_whole());
+        if whole {
+            response.headers.remove(header::CONTENT_RANGE);
+            response.status = StatusCode::OK;
+        }
+        let length = place.map(|place| place.total);
+        let kind = self.kind(request.key.path.as_str(), &response.headers, length);
+        let received = times.received;
+        let verdict = self.judge(kind, response.status, &response.headers, None, received, &request.asked, times);
+        let one = verdict.vary.is_none();
+        let mut parts = parts(request, response.status, &response.headers, response.length, verdict);
+        if !whole {
+            parts.key = request.key.clone();
+        }
+        // A part of one of several representations has no name.
+        let fit = whole || (one && place.is_some_and(|place| place.answers(part)));
+        if !fit
+            || kind == ResourceKind::Playlist
+            || response.length.is_some_and(|length| length > self.max_object_bytes)
+        {
+            parts.freshness.store = Storage::Pass;
+        }
+        Ok(Received::Response(parts, ReceivedBody::Stream(response.body)))
+    }
+
+    /// What answers a request that only the origin could answer. Of all of them only the answer to a POST that says
+    /// that it is what a GET would bring, and for how long, may be kept (RFC 9110 section 9.3.3).
+    fn passed(&self, request: &FillRequest, response: RawResponse, times: Times) -> Received {
+        let RawResponse { status, headers, length, body } = response;
+        let kind = self.kind(request.key.path.as_str(), &headers, length);
+        let verdict = self.judge(kind, status, &headers, None, times.received, &request.asked, times);
+        let names_itself = header_text(&headers, &header::CONTENT_LOCATION).is_some_and(|location| {
+            let Some(found) = resolve(request.key.path.as_str(), location) else { return false };
+            let target = match found.query() {
+                Some(query) => format!("{}?{query}", found.path()),
+                None => found.path().to_owned(),
+            };
+            let named = ResourceKey::parse(request.key.publisher, &target);
+            named.is_ok_and(|named| named.path_and_query() == request.key.path_and_query())
+        });
+        let keeps = request.asked.method == Method::POST
+            && status == StatusCode::OK
+            && verdict.explicit
+            && names_itself
+            && length.is_some_and(|length| length <= self.max_object_bytes);
+        let mut parts = parts(request, status, &headers, length, verdict);
+        if !keeps {
+            parts.freshness.store = Storage::Pass;
+            parts.key = request.key.clone();
+        }
+        Received::Response(parts, ReceivedBody::Stream(body))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that is known of one response")]
+    fn judge(
+        &self,
+        kind: ResourceKind,
+        status: StatusCode,
+        headers: &HeaderMap,
+        playlist: Option<&Playlist>,
+        advanced: UnixMillis,
+        asked: &Asked,
+        times: Times,
+    ) -> Judgement {
+        judge(&Judged {
+            kind,
+            status,
+            headers,
+            asked: times.asked,
+            received: times.received,
+            playlist,
+            advanced,
+            authorized: asked.is_authorized(),
+            rules: self.rules,
+        })
     }
 
     fn kind(&self, path: &str, headers: &HeaderMap, length: Option<u64>) -> ResourceKind {
@@ -158,9 +262,9 @@ impl<S: RawSource> Receiver<S> {
         request: &FillRequest,
         path: &str,
         response: RawResponse,
-        asked: UnixMillis,
-        received: UnixMillis,
+        times: Times,
     ) -> Result<Received, SourceError> {
+        let received = times.received;
         let RawResponse { status, mut headers, body, .. } = response;
         let packed = collect(body).await?;
         let text = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
@@ -175,6 +279,9 @@ impl<S: RawSource> Receiver<S> {
             Some(_) => return Err(SourceError::BadResponse("playlist in a content coding nobody asked for".into())),
         };
         headers.remove(header::CONTENT_ENCODING);
+        if request.asked.awaits().is_some() {
+            live::as_plain(&mut headers);
+        }
         let playlist = read(&text, &Bounds::default()).ok();
         if let Some(playlist) = &playlist {
             self.learn_keys(request.key.publisher, path, playlist);
@@ -188,24 +295,15 @@ impl<S: RawSource> Receiver<S> {
             return Err(SourceError::BadResponse("the playlist went backwards".into()));
         }
         let same = held.as_ref().is_some_and(|(_, old)| *old == text);
-        let verdict = judge(&Judged {
-            kind: ResourceKind::Playlist,
-            status,
-            headers: &headers,
-            asked,
-            received,
-            playlist: playlist.as_ref(),
-            advanced: if same { advanced(held.as_ref().map(|(have, _)| *have), received) } else { received },
-        });
-        let parts = ResponseParts {
-            status,
-            headers: end_to_end(&headers),
-            length: Some(text.len() as u64),
-            age_ms: verdict.freshness.initial_age_ms,
-            freshness: verdict.freshness,
-            validators: verdict.validators,
-        };
-        Ok(if same { Received::NotModified(parts) } else { Received::Response(parts, ReceivedBody::Whole(text)) })
+        let advanced = if same { advanced(held.as_ref().map(|(have, _)| *have), received) } else { received };
+        let kind = ResourceKind::Playlist;
+        let verdict = self.judge(kind, status, &headers, playlist.as_ref(), advanced, &request.asked, times);
+        let mut parts = parts(request, status, &headers, Some(text.len() as u64), verdict);
+        if let (true, Some((have, _))) = (same, &held) {
+            parts.key = have.head.key.clone();
+            return Ok(Received::NotModified(parts));
+        }
+        Ok(Received::Response(parts, ReceivedBody::Whole(text)))
     }
 
     fn not_modified(
@@ -213,15 +311,17 @@ impl<S: RawSource> Receiver<S> {
         have: Option<&Entry>,
         path: &str,
         response: &RawResponse,
-        asked: UnixMillis,
-        received: UnixMillis,
+        request: &FillRequest,
+        times: Times,
     ) -> Result<Received, SourceError> {
         let Some(have) = have else {
             return Err(SourceError::BadResponse("304 to an unconditional request".into()));
         };
         // RFC 9111 section 3.2: fields of the 304 replace stored ones, except the coding, of which the held body was
         // freed when it came.
-        let newer = |name: &HeaderName| *name != header::CONTENT_ENCODING;
+        let part = have.head.status == StatusCode::PARTIAL_CONTENT;
+        // And of a part its place.
+        let newer = |name: &HeaderName| *name != header::CONTENT_ENCODING && !(part && *name == header::CONTENT_RANGE);
         let mut headers = have.head.headers.clone();
         for name in response.headers.keys().filter(|name| newer(name)) {
             headers.remove(name);
@@ -233,23 +333,12 @@ impl<S: RawSource> Receiver<S> {
         let playlist = (kind == ResourceKind::Playlist)
             .then(|| have.body.joined().and_then(|text| read(&text, &Bounds::default()).ok()))
             .flatten();
-        let verdict = judge(&Judged {
-            kind,
-            status: have.head.status,
-            headers: &headers,
-            asked,
-            received,
-            playlist: playlist.as_ref(),
-            advanced: advanced(Some(have), received),
-        });
-        Ok(Received::NotModified(ResponseParts {
-            status: have.head.status,
-            headers: end_to_end(&headers),
-            length: have.head.length,
-            age_ms: verdict.freshness.initial_age_ms,
-            freshness: verdict.freshness,
-            validators: verdict.validators,
-        }))
+        let advanced = advanced(Some(have), times.received);
+        let status = have.head.status;
+        let verdict = self.judge(kind, status, &headers, playlist.as_ref(), advanced, &request.asked, times);
+        let mut parts = parts(request, status, &headers, have.head.length, verdict);
+        parts.key = have.head.key.clone();
+        Ok(Received::NotModified(parts))
     }
 
     fn learn_keys(&self, publisher: PublisherId, playlist_path: &str, playlist: &Playlist) {
@@ -277,6 +366,82 @@ impl<S: RawSource> Receiver<S> {
     }
 }
 
+/// When a request left and its answer's head arrived.
+#[derive(Clone, Copy)]
+struct Times {
+    asked: UnixMillis,
+    received: UnixMillis,
+}
+
+fn parts(
+    request: &FillRequest,
+    status: StatusCode,
+    headers: &HeaderMap,
+    length: Option<u64>,
+    verdict: Judgement,
+) -> ResponseParts {
+    let Judgement { freshness, validators, vary, withheld, explicit: _ } = verdict;
+    let mut key = request.key.clone();
+    if freshness.store == Storage::Store {
+        key = key.with_variant(request.asked.variant(&vary));
+    }
+    ResponseParts {
+        key,
+        status,
+        headers: end_to_end(headers),
+        length,
+        age_ms: freshness.initial_age_ms,
+        freshness,
+        validators,
+        withheld,
+    }
+}
+
+/// What to ask the source for: with `awaits`, the playlist once it lists that.
+fn target(key: &ResourceKey, awaits: Option<Awaits>) -> String {
+    let mut target = key.path_and_query();
+    if let Some(Awaits { sequence, part }) = awaits {
+        let directives = Directives { sequence: Some(sequence), part, skip: None };
+        target.push(if key.query.is_some() { '&' } else { '?' });
+        target.push_str(&directives.query());
+    }
+    target
+}
+
+/// The range to ask for: of a part its own, and of a body whose beginning is held the rest.
+fn range_of(request: &FillRequest) -> Option<(String, Option<String>)> {
+    if let Some(part) = request.key.variant.as_ref().and_then(Part::of) {
+        return Some((part.range(), None));
+    }
+    let beginning = request.beginning.as_ref()?;
+    Some((format!("bytes={}-", beginning.body.length()), strong_etag(&beginning.head.headers).map(str::to_owned)))
+}
+
+/// The whole response that a beginning and its continuation make, with the newer fields (RFC 9111 section 3.4); `None`
+/// unless they have one strong validator, and the second begins where the first ends and goes to the end.
+fn continued(beginning: &Entry, response: RawResponse) -> Option<RawResponse> {
+    let place = header_text(&response.headers, &header::CONTENT_RANGE).and_then(Place::parse)?;
+    let held = header_text(&beginning.head.headers, &header::CONTENT_RANGE).and_then(Place::parse)?;
+    let same = strong_etag(&response.headers)? == strong_etag(&beginning.head.headers)?;
+    let joins = held.first == 0 && place.first == held.last + 1 && place.last + 1 == place.total;
+    if !same || !joins || place.total != held.total || response.length.is_some_and(|length| length != place.length()) {
+        return None;
+    }
+    let mut headers = beginning.head.headers.clone();
+    for name in response.headers.keys() {
+        headers.remove(name);
+    }
+    headers.extend(response.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    headers.remove(header::CONTENT_RANGE);
+    let first = stream::iter(beginning.body.pieces()?.into_iter().map(Ok));
+    Some(RawResponse {
+        status: StatusCode::OK,
+        headers,
+        length: Some(place.total),
+        body: first.chain(response.body).boxed(),
+    })
+}
+
 /// A generation is named by the millisecond in which its body first appeared.
 fn advanced(have: Option<&Entry>, now: UnixMillis) -> UnixMillis {
     have.map_or(now, |have| UnixMillis(have.head.generation.0.min(now.0)))
@@ -297,87 +462,4 @@ fn confirms(asked: &RawRequest, response: &RawResponse) -> bool {
         (Some(named), Some(held)) => named == held,
         _ => true,
     }
-}
-
-/// RFC 9110 section 6.6.1: a response without `Date` gets the time it was received.
-fn stamp(headers: &mut HeaderMap, received: UnixMillis) {
-    if headers.contains_key(header::DATE) {
-        return;
-    }
-    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(received.0));
-    if let Ok(date) = HeaderValue::try_from(date) {
-        headers.insert(header::DATE, date);
-    }
-}
-
-/// Reads just far enough to know whether a body of unannounced length is as short as a key.
-async fn measure(mut body: RawBody) -> Result<(RawBody, Option<u64>), SourceError> {
-    let mut pieces = Vec::new();
-    let mut length = 0;
-    while length <= KEY_BYTES {
-        let Some(piece) = body.next().await.transpose()? else {
-            return Ok((stream::iter(pieces.into_iter().map(Ok)).boxed(), Some(length)));
-        };
-        length += piece.len() as u64;
-        // Empty pieces are not kept, so that their number is bounded.
-        pieces.extend((!piece.is_empty()).then_some(piece));
-    }
-    Ok((stream::iter(pieces.into_iter().map(Ok)).chain(body).boxed(), None))
-}
-
-async fn collect(mut body: RawBody) -> Result<Bytes, SourceError> {
-    let mut all = BytesMut::new();
-    while let Some(piece) = body.next().await {
-        let piece = piece?;
-        if all.len() + piece.len() > MAX_BYTES {
-            return Err(SourceError::BadResponse(format!("playlist longer than {MAX_BYTES} bytes")));
-        }
-        all.extend_from_slice(&piece);
-    }
-    Ok(all.freeze())
-}
-
-fn unpack(packed: &[u8]) -> Result<Bytes, SourceError> {
-    let mut text = Vec::new();
-    let limit = MAX_BYTES as u64 + 1;
-    flate2::read::MultiGzDecoder::new(packed)
-        .take(limit)
-        .read_to_end(&mut text)
-        .map_err(|error| SourceError::BadResponse(format!("broken gzip: {error}")))?;
-    if text.len() > MAX_BYTES {
-        return Err(SourceError::BadResponse(format!("playlist unpacks to more than {MAX_BYTES} bytes")));
-    }
-    Ok(text.into())
-}
-
-/// Fields that do not travel end to end (RFC 9110 section 7.6.1), that describe one message's framing, or that each
-/// hop computes anew.
-const NOT_END_TO_END: [HeaderName; 11] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::CONTENT_LENGTH,
-    header::CONTENT_RANGE,
-    header::AGE,
-    header::ALT_SVC,
-];
-
-/// The fields of a response that travel on.
-pub(crate) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    let named: Vec<String> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|names| names.split(',').map(|name| name.trim().to_ascii_lowercase()))
-        .collect();
-    let keep = |name: &HeaderName| {
-        !NOT_END_TO_END.contains(name)
-            && !matches!(name.as_str(), "keep-alive" | "proxy-connection" | "cache-status" | "via" | "set-cookie")
-            && !named.iter().any(|other| other == name.as_str())
-    };
-    headers.iter().filter(|(name, _)| keep(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -1,13 +1,19 @@
 //! The interfaces of sources: what the fetcher asks for and what it gets.
 
-use super::SourceError;
+use super::{Asked, SourceError};
 use crate::object::{Entry, Head, Tree, VerifiedChunk};
 use bao_tree::TreeNode;
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use http::{HeaderMap, StatusCode};
-use std::sync::Arc;
-use weir_protocol::{freshness::Validators, ids::Generation, record::SignedRecord, resource::ResourceKey};
+use std::{sync::Arc, time::Duration};
+use weir_protocol::{
+    freshness::Validators,
+    ids::{Generation, RelayId},
+    record::SignedRecord,
+    resource::ResourceKey,
+    wire::Class,
+};
 
 /// Continues a broken transfer at the byte where it stopped, if the source has exactly this body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +33,28 @@ pub struct FillRequest {
     pub have: Option<Arc<Entry>>,
     /// Where to continue.
     pub resume: Option<Resume>,
-    /// Relays this request has passed so far, against circles.
+    /// The fill's stage ([`mesh`](crate::mesh)), against circles: requests to nodes carry one more.
     pub hops: u8,
+    /// How urgent the answer is.
+    pub class: Class,
+    /// What the first requester asked, for the origin.
+    pub asked: Arc<Asked>,
+    /// The first bytes of the body, when they are held: only the rest needs to be asked for.
+    pub beginning: Option<Arc<Entry>>,
+    /// The relay for which the fill began, if it was one.
+    pub behind: Option<RelayId>,
+    /// It has been asked in vain who has it: the adapter is to send it.
+    pub insists: bool,
+}
+
+impl FillRequest {
+    /// True when its adapter may name others instead of answering. What is held may only have to be confirmed; what is
+    /// waited for at the live edge, or told to the adapter alone, comes from there.
+    pub fn may_be_sent_on(&self) -> bool {
+        let asked = &self.asked;
+        let alone = asked.is_passed() || asked.is_personal() || asked.awaits().is_some();
+        !(self.insists || alone || self.have.is_some() || self.class == Class::LivePart)
+    }
 }
 
 /// A source's answer.
@@ -75,15 +101,43 @@ pub enum Event {
 pub trait Source: Send + Sync + 'static {
     /// Asks for a response. The future resolves when the head is there; dropping it, or the stream, cancels.
     fn open<'a>(&'a self, request: &'a FillRequest) -> BoxFuture<'a, Result<Opened, SourceError>>;
+
+    /// The relay that this source is; `None` when it cannot be asked beside another one.
+    fn as_relay(&self) -> Option<&dyn RelaySource> {
+        None
+    }
+
+    /// True when it waits for no relay: an adapter or an origin.
+    fn is_root(&self) -> bool {
+        self.as_relay().is_none()
+    }
+}
+
+/// A source that is another relay: when it is late, a second one may be asked beside it.
+pub trait RelaySource: Send + Sync {
+    /// Which relay.
+    fn relay(&self) -> RelayId;
+    /// It is asked for what it holds, and asks nobody itself.
+    fn only_holds(&self) -> bool;
+    /// How long its head may take before it is late.
+    fn hedge_after(&self) -> Duration;
+    /// True when another one may be asked beside it now; it is counted against the budget.
+    fn take_hedge(&self) -> bool;
+    /// Another one was asked later and answered first, so long after this one was asked.
+    fn outrun(&self, took: Duration);
 }
 
 /// A plain request to a platform's origin.
-#[derive(Debug, Clone)]
+#[derive(Clone, Default)]
 pub struct RawRequest {
     /// Canonical path and retained query.
     pub path_and_query: String,
     /// Makes the request conditional.
     pub validators: Option<Validators>,
+    /// Asks for a part: a `Range` field's value, and the validator that it holds for.
+    pub range: Option<(String, Option<String>)>,
+    /// Method, fields and body.
+    pub asked: Arc<Asked>,
 }
 
 /// Body bytes as the origin sends them.
@@ -103,6 +157,6 @@ pub struct RawResponse {
 
 /// Yields plain, unverified responses: an HTTP origin, a folder.
 pub trait RawSource: Send + Sync + 'static {
-    /// Sends one GET. Redirects have been followed; a status of 500 and above is an ordinary response.
+    /// Sends one request. A GET's redirects have been followed; a status of 500 and above is an ordinary response.
     fn fetch<'a>(&'a self, request: &'a RawRequest) -> BoxFuture<'a, Result<RawResponse, SourceError>>;
 }

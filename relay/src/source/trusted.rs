@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    freshness::Rules,
     object::{Evidence, Head, TreeBuilder, VerifiedChunk, next_generation},
 };
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -21,9 +22,15 @@ impl<S: RawSource> Trusted<S> {
         Self(Receiver::new(source, clock, max_object_bytes))
     }
 
-    fn head(&self, request: &FillRequest, parts: ResponseParts, generation: Generation) -> Head {
+    /// Judges by these rules.
+    #[must_use]
+    pub fn judging_by(self, rules: Rules) -> Self {
+        Self(self.0.judging_by(rules))
+    }
+
+    fn head(&self, parts: ResponseParts, generation: Generation) -> Head {
         Head {
-            key: request.key.clone(),
+            key: parts.key,
             status: parts.status,
             headers: parts.headers,
             length: parts.length,
@@ -31,6 +38,7 @@ impl<S: RawSource> Trusted<S> {
             freshness: parts.freshness,
             validators: parts.validators,
             evidence: Evidence::Trusted,
+            withheld: parts.withheld,
         }
     }
 
@@ -44,7 +52,7 @@ impl<S: RawSource> Trusted<S> {
             Received::NotModified(parts) => {
                 let generation = request.have.as_ref().map_or(next, |have| have.head.generation);
                 let age_ms = parts.age_ms;
-                return Ok(Opened::NotModified { head: Box::new(self.head(request, parts, generation)), age_ms });
+                return Ok(Opened::NotModified { head: Box::new(self.head(parts, generation)), age_ms });
             }
             Received::Response(parts, body) => (parts, body),
         };
@@ -71,7 +79,7 @@ impl<S: RawSource> Trusted<S> {
             })
         });
         Ok(Opened::Response(Box::new(Incoming {
-            head: self.head(request, parts, next),
+            head: self.head(parts, next),
             age_ms,
             tree: None,
             events: events.boxed(),

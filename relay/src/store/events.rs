@@ -72,6 +72,8 @@ label! {
         TooLarge = "too_large",
         /// Nothing that outlives the process vouches for it.
         Unvouched = "unvouched",
+        /// The disk is full of what somebody asked for again, and nobody has asked for this twice.
+        NotAdmitted = "not_admitted",
         /// The file system refused.
         Error = "error",
     }

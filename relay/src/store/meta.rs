@@ -95,6 +95,22 @@ pub(super) fn body_of(bytes: &[u8]) -> Result<(Root, u64), DecodeError> {
     start(&mut Decoder::new(bytes))
 }
 
+/// Which response an index entry is of: its key and header fields.
+pub(super) fn named(bytes: &[u8]) -> Result<(ResourceKey, HeaderMap), DecodeError> {
+    let d = &mut Decoder::new(bytes);
+    start(d)?;
+    let key = d.decode()?;
+    d.u16()?;
+    Ok((key, headers(d)?))
+}
+
+/// The key of an index entry, without reading the rest.
+pub(super) fn key_of(bytes: &[u8]) -> Result<ResourceKey, DecodeError> {
+    let mut d = Decoder::new(bytes);
+    start(&mut d)?;
+    d.decode()
+}
+
 fn start(d: &mut Decoder<'_>) -> Result<(Root, u64), DecodeError> {
     if d.array()? != Some(MEMBERS) || d.u8()? != VERSION {
         return Err(DecodeError::message("another version"));
@@ -150,6 +166,7 @@ impl Meta {
                 freshness: self.freshness,
                 validators: self.validators,
                 evidence: Evidence::Trusted,
+                withheld: Vec::new(),
             },
         };
         Entry::new(head, body, self.received, self.age_then_ms, "disk")

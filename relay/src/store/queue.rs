@@ -46,6 +46,11 @@ impl Queue {
         self.waiting.get(hash).map(|waiting| &waiting.entry)
     }
 
+    /// Everything that waits.
+    pub(super) fn all(&self) -> Vec<Arc<Entry>> {
+        self.waiting.values().map(|waiting| waiting.entry.clone()).collect()
+    }
+
     pub(super) fn remove(&mut self, hash: &ResourceHash) {
         if let Some(old) = self.waiting.remove(hash) {
             self.bytes -= old.entry.body.length();
@@ -53,6 +58,11 @@ impl Queue {
                 self.order.retain(|other| other != hash);
             }
         }
+    }
+
+    /// The hashes of waiting entries of which `of` is true.
+    pub(super) fn find(&self, of: impl Fn(&Entry) -> bool) -> Vec<ResourceHash> {
+        self.waiting.iter().filter(|(_, waiting)| of(&waiting.entry)).map(|(hash, _)| *hash).collect()
     }
 
     /// Hands out the oldest entries: at least one, at most `count`, and no more once `bytes` are reached. They stay

@@ -5,14 +5,14 @@ use super::{
     disk::Disk,
     memory::Memory,
     meta::{self, Vouched},
-    reader, recover,
+    purge, reader, recover,
     shared::{Reverify, Shared},
     writer,
 };
 use crate::object::{Ended, Entry};
 use std::sync::{Arc, atomic::Ordering};
 use tokio_util::sync::CancellationToken;
-use weir_protocol::{ids::ResourceHash, time::UnixMillis};
+use weir_protocol::{ids::ResourceHash, resource::ResourceKey, time::UnixMillis};
 
 /// Bodies that wait for the disk writer may hold this many bytes (or one longest body, if that is more).
 const QUEUE_BYTES: u64 = 64 << 20;
@@ -42,7 +42,7 @@ pub struct Usage {
 
 /// Keeps whole, shareable responses. Everything but [`Store::load`] and [`Store::open`] is free of I/O.
 pub struct Store {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Store {
@@ -121,6 +121,27 @@ impl Store {
         }
     }
 
+    /// Like [`Store::insert`], but in memory only; a copy of it on disk is removed, since it would be older.
+    pub fn insert_in_memory(&self, entry: Arc<Entry>) {
+        let shared = &self.shared;
+        let whole = entry.body.ended() == Some(Ended::Whole) && entry.body.pieces().is_some();
+        debug_assert!(whole && entry.is_shareable(), "only whole, shareable entries are stored");
+        if !whole || !entry.is_shareable() {
+            return;
+        }
+        self.remove(&entry.hash);
+        if entry.body.length() > shared.max_object || !shared.memory.holds(entry.weight()) {
+            return shared.events.skipped(SkipReason::TooLarge);
+        }
+        drop(shared.memory.insert(entry));
+        shared.events.skipped(SkipReason::NotAdmitted);
+    }
+
+    /// True when the disk tier has begun to evict, or soon will. Without one: false.
+    pub fn is_full(&self) -> bool {
+        self.shared.disk.as_ref().is_some_and(|disk| disk.lock().catalogue.bytes() >= disk.budget() / 10 * 9)
+    }
+
     /// Forgets a resource in both tiers at once. The index follows with the writer's next commit; a kill before that
     /// brings the entry back.
     pub fn remove(&self, hash: &ResourceHash) {
@@ -135,10 +156,17 @@ impl Store {
         disk.work.notify_one();
     }
 
-    /// Until `until`, the disk tier evicts this resource (also if it is not there yet) after all that are not pinned.
-    /// False when too many are pinned already or there is no disk tier.
+    /// Forgets every resource whose key `matches`: in memory at once, on disk after reading the index through on a
+    /// blocking thread. An entry that is inserted meanwhile may stay. Returns how many went.
+    pub async fn purge(&self, matches: impl Fn(&ResourceKey) -> bool + Send + 'static) -> usize {
+        purge::purge(&self.shared, matches).await
+    }
+
+    /// Until `until` memory keeps this resource, whatever else is read, as far as an eighth of its capacity goes, and
+    /// the disk tier evicts it after all that are not pinned; also if it is not there yet. False when too many are pinned.
     pub fn pin(&self, hash: &ResourceHash, until: UnixMillis) -> bool {
-        self.shared.disk.as_ref().is_some_and(|disk| disk.lock().catalogue.pin(*hash, until))
+        let on_disk = self.shared.disk.as_ref().is_none_or(|disk| disk.lock().catalogue.pin(*hash, until));
+        self.shared.memory.pin(hash, until) && on_disk
     }
 
     /// How full both tiers are.

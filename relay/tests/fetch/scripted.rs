@@ -19,9 +19,9 @@ use tokio::{
 use weir_protocol::{ids::PublisherId, resource::ResourceKey};
 use weir_relay::{
     clock::Clock,
-    fetch::{Candidate, Fetch, FetchConfig, FetchError, How, Observer, Plan, Served},
+    fetch::{Candidate, Fetch, FetchConfig, FetchError, How, Observer, Plan, Route, Served},
     object::Reader,
-    source::{RawRequest, RawResponse, RawSource, Source, SourceError, Trusted},
+    source::{FillRequest, Opened, RawRequest, RawResponse, RawSource, Source, SourceError, Trusted},
     store::{Store, StoreConfig},
 };
 
@@ -84,6 +84,23 @@ pub(crate) struct Scripted {
     pub(crate) closed: Arc<Notify>,
 }
 
+impl Scripted {
+    pub(crate) fn new(script: Script) -> Arc<Self> {
+        Arc::new(Self {
+            script,
+            asked: AtomicUsize::new(0),
+            conditional: AtomicUsize::new(0),
+            pulled: Arc::default(),
+            open: Arc::default(),
+            closed: Arc::default(),
+        })
+    }
+
+    pub(crate) fn trusted(self: &Arc<Self>, clock: &Clock, config: &FetchConfig) -> Arc<dyn Source> {
+        Arc::new(Trusted::new(Shared(self.clone()), clock.clone(), config.max_object_bytes))
+    }
+}
+
 /// Counts bodies that somebody still reads.
 pub(crate) struct OpenBody(Arc<AtomicUsize>, Arc<Notify>);
 
@@ -136,11 +153,33 @@ impl RawSource for Shared {
     }
 }
 
-pub(crate) struct Sources(Vec<Arc<dyn Source>>);
+/// A source that may wait for others, as relays do.
+struct Waiting(Arc<dyn Source>);
+
+impl Source for Waiting {
+    fn open<'a>(&'a self, request: &'a FillRequest) -> BoxFuture<'a, Result<Opened, SourceError>> {
+        self.0.open(request)
+    }
+
+    fn is_root(&self) -> bool {
+        false
+    }
+}
+
+pub(crate) struct Sources {
+    sources: Vec<Arc<dyn Source>>,
+    /// Relays, which wait for others themselves.
+    relays: bool,
+}
 
 impl Plan for Sources {
     fn candidates(&self, _: &ResourceKey, _: u8) -> Vec<Candidate> {
-        self.0.iter().map(|source| Candidate { source: source.clone(), label: "origin" }).collect()
+        self.sources.iter().map(|source| Candidate { source: source.clone(), label: "origin" }).collect()
+    }
+
+    fn route(&self, key: &ResourceKey, hops: u8) -> Route {
+        let stage = if self.relays { hops } else { u8::MAX };
+        Route { stage, candidates: self.candidates(key, hops) }
     }
 }
 
@@ -166,26 +205,23 @@ impl Node {
     }
 
     pub(crate) fn with(config: FetchConfig, scripts: Vec<Script>) -> Self {
+        Self::over(config, scripts, false)
+    }
+
+    /// Of relays that are asked before anybody else.
+    pub(crate) fn of_relays(script: impl Fn(usize) -> Result<Answer, SourceError> + Send + Sync + 'static) -> Self {
+        Self::over(FetchConfig::default(), vec![Box::new(script)], true)
+    }
+
+    fn over(config: FetchConfig, scripts: Vec<Script>, relays: bool) -> Self {
         let time = Arc::new(AtomicU64::new(NOW));
         let clock = Clock::Manual(time.clone());
-        let sources: Vec<_> = scripts
-            .into_iter()
-            .map(|script| {
-                Arc::new(Scripted {
-                    script,
-                    asked: AtomicUsize::new(0),
-                    conditional: AtomicUsize::new(0),
-                    pulled: Arc::default(),
-                    open: Arc::default(),
-                    closed: Arc::default(),
-                })
-            })
-            .collect();
-        let trusted = sources.iter().map(|source| {
-            let trusted = Trusted::new(Shared(source.clone()), clock.clone(), config.max_object_bytes);
-            Arc::new(trusted) as Arc<dyn Source>
+        let sources: Vec<_> = scripts.into_iter().map(Scripted::new).collect();
+        let asked = sources.iter().map(|source| match (source.trusted(&clock, &config), relays) {
+            (source, true) => Arc::new(Waiting(source)) as Arc<dyn Source>,
+            (source, false) => source,
         });
-        let plan = Arc::new(Sources(trusted.collect()));
+        let plan = Arc::new(Sources { sources: asked.collect(), relays });
         let store = Arc::new(Store::open(StoreConfig::default(), Arc::new(|_, _| None), Arc::new(())).unwrap());
         let seen = Arc::new(Seen::default());
         Self { fetch: Fetch::new(store, plan, seen.clone(), clock, config), sources, seen, time }

@@ -1,6 +1,6 @@
 //! One fill for many, failures, refreshes and bounds.
 
-use crate::scripted::{Answer, NOW, Node, bytes, down, gate, key};
+use crate::scripted::{Answer, NOW, Node, Scripted, bytes, down, gate, key};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 use weir_relay::{
-    fetch::{FetchConfig, FetchError, How},
+    fetch::{Candidate, FetchConfig, FetchError, How},
     source::SourceError,
 };
 
@@ -48,6 +48,33 @@ async fn a_fill_outlives_the_requester_that_started_it() {
     open.add_permits(1);
     node.idle().await;
     assert_eq!(node.read().await, (How::Hit, Ok(bytes(5))));
+}
+
+/// The relay that is asked may itself wait for this one to pass on what it is pushed.
+#[tokio::test]
+async fn whoever_waits_for_a_relay_goes_on_with_what_is_pushed_here() {
+    let never = gate();
+    let node = Arc::new(Node::of_relays(move |_| Ok(Answer::new(3).behind(&never))));
+    let viewers: Vec<_> = (0..2)
+        .map(|_| {
+            let node = node.clone();
+            tokio::spawn(async move { node.read().await })
+        })
+        .collect();
+    while node.asked() == 0 {
+        yield_now().await;
+    }
+    let parent = Scripted::new(Box::new(|_| Ok(Answer::new(3))));
+    let source = parent.trusted(node.fetch.clock(), &FetchConfig::default());
+    let pushed = node.fetch.receive(&key(), false, vec![Candidate { source, label: "peer" }]).await.unwrap();
+    assert_eq!((pushed.how, pushed.entry.source), (How::Miss, "peer"));
+    for viewer in viewers {
+        let (how, body) = viewer.await.unwrap();
+        assert!(matches!(how, How::Hit | How::Collapsed) && body == Ok(bytes(3)), "{how:?}");
+    }
+    let ended = timeout(Duration::from_secs(10), node.fetch.drain()).await;
+    assert!(ended.is_ok(), "nobody asks the relay any more");
+    assert_eq!(node.asked(), 1);
 }
 
 #[tokio::test]

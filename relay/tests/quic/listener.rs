@@ -77,12 +77,12 @@ async fn interface_changes_reach_the_swarm() {
     assert_eq!(next_event(&mut transport).await, format!("new /ip4/127.0.0.1/udp/{port}/quic-v1"));
     // The change happens while the swarm waits, in another task: only the transport's own wake-up can tell.
     let changing = tokio::spawn(async move {
-        socket.set_addresses(["127.0.0.1".parse().unwrap(), "127.0.0.3".parse().unwrap()]);
+        socket.local_addresses().set(["127.0.0.1".parse().unwrap(), "127.0.0.3".parse().unwrap()]);
         socket
     });
     assert_eq!(next_event(&mut transport).await, format!("new /ip4/127.0.0.3/udp/{port}/quic-v1"));
     let socket = changing.await.unwrap();
-    socket.set_addresses(["127.0.0.3".parse().unwrap()]);
+    socket.local_addresses().set(["127.0.0.3".parse().unwrap()]);
     assert_eq!(next_event(&mut transport).await, format!("expired /ip4/127.0.0.1/udp/{port}/quic-v1"));
 }
 

@@ -3,8 +3,10 @@
 
 mod bounds;
 mod bulk;
+mod circuits;
 mod common;
 mod control;
+mod gossip;
 mod lifetime;
 mod listener;
 mod punch;

@@ -120,6 +120,53 @@ async fn the_memory_cap_holds() {
 }
 
 #[tokio::test]
+async fn what_is_pinned_stays_in_memory_and_the_cap_holds() {
+    let config = StoreConfig { memory_bytes: 8 * MIB, max_object_bytes: 4 * MIB, disk: None };
+    let store = Store::open(config, never(), std::sync::Arc::new(())).unwrap();
+    let pinned: Vec<_> = (0..8).map(|at| entry(&format!("/live-{at}"), vec![0; 100_000])).collect();
+    for (at, entry) in pinned.iter().enumerate() {
+        // Some pins come before their entry.
+        let pin = || assert!(store.pin(&entry.hash, NOW.plus_ms(1000)));
+        if at % 2 == 0 {
+            pin();
+        }
+        store.insert(entry.clone());
+        if at % 2 == 1 {
+            pin();
+        }
+    }
+    for at in 0..500 {
+        store.insert(entry(&format!("/{at}"), vec![0; 100_000]));
+        assert!(store.usage().memory_bytes <= 8 * MIB);
+    }
+    assert!(pinned.iter().all(|entry| store.get(&entry.hash).is_some()));
+    store.remove(&pinned[0].hash);
+    assert!(store.get(&pinned[0].hash).is_none());
+}
+
+#[tokio::test]
+async fn what_is_not_admitted_is_in_memory_only_and_an_older_copy_on_disk_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::with(config(dir.path(), CAP), never());
+    for path in ["/a", "/b"] {
+        running.store.insert(entry(path, noise(1, 5000)));
+    }
+    running.store.flush().await;
+    running.store.insert_in_memory(entry("/a", noise(2, 6000)));
+    running.store.flush().await;
+    assert_eq!(running.body(&entry("/a", "").hash).await.unwrap(), noise(2, 6000));
+    assert_eq!(running.store.usage().disk_entries, 1);
+    assert_eq!(running.events.count(&[&SkipReason::NotAdmitted]), 1);
+    assert!(!running.store.is_full());
+    for at in 0..60 {
+        running.store.insert(entry(&format!("/{at}"), noise(at, 500_000)));
+        running.store.flush().await;
+    }
+    assert!(running.store.is_full());
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn the_queue_is_bounded_and_a_full_one_costs_the_copy() {
     let dir = tempfile::tempdir().unwrap();
     let events = std::sync::Arc::new(crate::support::Counter::default());

@@ -146,6 +146,7 @@ pub(crate) fn head(path: &str, length: usize, etag: &str) -> Head {
         },
         validators: Validators { etag: Some(etag.to_owned()), last_modified: None },
         evidence: Evidence::Trusted,
+        withheld: Vec::new(),
     }
 }
 

@@ -12,9 +12,10 @@ use http::header::{
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
-use crate::demo::origin::clip::{Clip, Rendition, fnv1a};
+use crate::demo::origin::clip::{Clip, PARTS, Rendition, fnv1a};
 use crate::demo::origin::conditions::{Validators, Verdict, judge};
 use crate::demo::origin::error::ClipError;
+use crate::demo::origin::low_latency::{self, Answer};
 use crate::demo::origin::playlist;
 use crate::demo::origin::programme::{Channel, Film};
 use crate::demo::origin::stats::OriginStats;
@@ -27,6 +28,8 @@ const CACHE_MEDIA: &str = "public, max-age=3600, immutable";
 const CACHE_FILM: &str = "public, max-age=60";
 /// Half a target duration: a cache asks again once for each segment.
 const CACHE_LIVE: &str = "public, max-age=1";
+/// A blocking answer is good for six target durations (draft-pantos-hls-rfc8216bis appendix B.1).
+const CACHE_BLOCKING: &str = "public, max-age=12";
 const CACHE_ERROR: &str = "no-store";
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
 const METHODS: &str = "GET, HEAD, OPTIONS";
@@ -58,6 +61,28 @@ impl Origin {
         Ok(Self { clip: Clip::embedded()?, channel: Channel::new(), film: Film, stats })
     }
 
+    /// Until when a request is held, because what it asks for is not made yet.
+    pub(crate) fn holds<B>(&self, request: &Request<B>, now: SystemTime) -> Option<SystemTime> {
+        let (rendition, file) = self.low_latency(request.uri().path())?;
+        let answer = match file {
+            "index.m3u8" => {
+                let query = request.uri().query().unwrap_or_default();
+                low_latency::directed(&self.clip, rendition, &self.channel, query, now)
+            }
+            _ => low_latency::fetchable(&self.channel, low_latency::place_of(file)?, now)?,
+        };
+        match answer {
+            Answer::At(instant) => Some(instant),
+            Answer::Now | Answer::Bad(_) => None,
+        }
+    }
+
+    /// Rendition and file of a path below the low-latency channel.
+    fn low_latency<'a>(&self, path: &'a str) -> Option<(&Rendition, &'a str)> {
+        let (name, file) = path.strip_prefix("/ll/")?.split_once('/')?;
+        Some((self.clip.rendition(name)?, file))
+    }
+
     /// Answers a request as of `now`. The response to HEAD carries the length and no body.
     pub(crate) fn answer<B>(&self, request: &Request<B>, now: SystemTime) -> Response<Bytes> {
         let (mut response, is_segment) = match *request.method() {
@@ -79,18 +104,30 @@ impl Origin {
 
     /// The answer to GET, and whether it is about a segment.
     fn retrieve<B>(&self, request: &Request<B>, now: SystemTime) -> (Response<Bytes>, bool) {
-        let Some(resource) = self.resource(request.uri().path(), now) else {
+        let query = request.uri().query().unwrap_or_default();
+        if let Some((rendition, "index.m3u8")) = self.low_latency(request.uri().path()) {
+            let answer = low_latency::directed(&self.clip, rendition, &self.channel, query, now);
+            if let Answer::Bad(why) = answer {
+                return (bad(why), false);
+            }
+        }
+        let Some(resource) = self.resource(request.uri().path(), query, now) else {
             return (refuse(StatusCode::NOT_FOUND, "no such resource, or not yet, or no longer\n"), false);
         };
         let verdict = judge(request.headers(), &resource.validators, resource.body.len());
         (respond(&resource, verdict), resource.is_segment)
     }
 
-    fn resource(&self, path: &str, now: SystemTime) -> Option<Resource> {
+    fn resource(&self, path: &str, query: &str, now: SystemTime) -> Option<Resource> {
+        if let Some((rendition, file)) = self.low_latency(path)
+            && file != "init.mp4"
+        {
+            return self.low_latency_resource(rendition, file, query, now);
+        }
         let mut parts = path.strip_prefix('/')?.splitn(3, '/');
         let (programme, second, third) = (parts.next()?, parts.next()?, parts.next());
         let is_live = match programme {
-            "live" => true,
+            "live" | "ll" | "chunked" => true,
             "film" => false,
             _ => return None,
         };
@@ -100,6 +137,7 @@ impl Origin {
         };
         let rendition = self.clip.rendition(second)?;
         match (file, is_live) {
+            (_, true) if programme == "chunked" && file != "init.mp4" => self.parted(rendition, file, now),
             ("index.m3u8", true) => Some(self.live_playlist(now)),
             ("index.m3u8", false) => {
                 Some(self.fixed(playlist::film(self.film.segments()).into(), PLAYLIST, CACHE_FILM))
@@ -107,6 +145,64 @@ impl Origin {
             ("init.mp4", _) => Some(self.fixed(rendition.init.clone(), VIDEO, CACHE_MEDIA)),
             _ => self.segment(rendition, segment_number(file)?, is_live, now),
         }
+    }
+
+    fn parted(&self, rendition: &Rendition, file: &str, now: SystemTime) -> Option<Resource> {
+        if file == "index.m3u8" {
+            let window = self.channel.window(now);
+            let text = playlist::live(&self.channel, low_latency::first(window.end)..window.end);
+            return Some(tagged(text.into(), PLAYLIST, CACHE_LIVE, self.channel.moved(now)));
+        }
+        let number = segment_number(file)?;
+        let modified = self.channel.starts(number.checked_add(1)?);
+        low_latency::has_segment(&self.channel, number, now).then(|| Resource {
+            body: rendition.parted(number),
+            kind: VIDEO,
+            cache: CACHE_MEDIA,
+            validators: Validators { etag: format!("\"{:016x}-{number}.parted\"", rendition.checksum), modified },
+            is_segment: true,
+        })
+    }
+
+    /// The chunked segment that is being made: its parts, and when each is there.
+    pub(crate) fn growing<B>(&self, request: &Request<B>, now: SystemTime) -> Option<Vec<(SystemTime, Bytes)>> {
+        let (name, file) = request.uri().path().strip_prefix("/chunked/")?.split_once('/')?;
+        let (rendition, number) = (self.clip.rendition(name)?, segment_number(file)?);
+        if request.method() != Method::GET || number != self.channel.window(now).end {
+            return None;
+        }
+        let parts: Vec<(SystemTime, Bytes)> = (0..PARTS)
+            .map(|part| (low_latency::made(&self.channel, (number, part)), rendition.part(number, part)))
+            .collect();
+        self.stats.answered(parts.iter().map(|(_, bytes)| bytes.len() as u64).sum(), true);
+        Some(parts)
+    }
+
+    fn low_latency_resource(
+        &self,
+        rendition: &Rendition,
+        file: &str,
+        query: &str,
+        now: SystemTime,
+    ) -> Option<Resource> {
+        let media = |body, name: String, modified| Resource {
+            body,
+            kind: VIDEO,
+            cache: CACHE_MEDIA,
+            validators: Validators { etag: format!("\"{:016x}-{name}\"", rendition.checksum), modified },
+            is_segment: true,
+        };
+        if file == "index.m3u8" {
+            let text = low_latency::answer(&self.clip, rendition, &self.channel, query, now);
+            let cache = if query.contains("_HLS_msn=") { CACHE_BLOCKING } else { CACHE_LIVE };
+            return Some(tagged(text.into(), PLAYLIST, cache, now));
+        }
+        if let Some((number, part)) = low_latency::place_of(file) {
+            let there = low_latency::fetchable(&self.channel, (number, part), now)? == Answer::Now;
+            let made = low_latency::made(&self.channel, (number, part));
+            return there.then(|| media(rendition.part(number, part), format!("{number}.{part}"), made));
+        }
+        self.parted(rendition, file, now)
     }
 
     fn segment(&self, rendition: &Rendition, number: u64, is_live: bool, now: SystemTime) -> Option<Resource> {
@@ -174,6 +270,17 @@ fn respond(resource: &Resource, verdict: Verdict) -> Response<Bytes> {
     if let Some(range) = range {
         headers.insert(CONTENT_RANGE, ascii(range));
     }
+    response
+}
+
+/// A request that cannot be meant.
+fn bad(why: String) -> Response<Bytes> {
+    let mut response = refuse(StatusCode::BAD_REQUEST, "");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let text = Bytes::from(why + "\n");
+    headers.insert(CONTENT_LENGTH, text.len().into());
+    *response.body_mut() = text;
     response
 }
 

@@ -9,12 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::demo::origin::boxes;
+use crate::demo::origin::cut::cut;
 use crate::demo::origin::error::ClipError;
 use crate::demo::origin::fragment::Fragment;
 use crate::demo::origin::track::{Track, read_tracks};
 
 /// What each segment lasts.
 pub(super) const SEGMENT: Duration = Duration::from_secs(2);
+/// Parts of a low-latency segment.
+pub(super) const PARTS: u64 = 4;
 
 /// The embedded renditions, weakest first, by the name they have in URIs.
 const EMBEDDED: [(&str, &[u8]); 3] = [
@@ -59,6 +62,8 @@ pub(super) struct Rendition {
     /// Checksum of the clip's file, for entity tags.
     pub(super) checksum: u64,
     fragments: Vec<Fragment>,
+    /// Each fragment cut into [`PARTS`], with what the picture of each lasts.
+    parts: Vec<Vec<(Fragment, Duration)>>,
     /// What a lap lasts, by track, in the track's timescale.
     laps: Vec<u64>,
 }
@@ -74,6 +79,7 @@ impl Rendition {
         let tracks = read_tracks(&init, 0..init.len())?;
         let picture = tracks.iter().position(|track| track.size.is_some()).ok_or(ClipError::Missing("picture"))?;
         let laps = check_loop(&tracks, &fragments, picture)?;
+        let parts = cut_all(file, &starts, &tracks, picture)?;
         let pictures: u64 = fragments.iter().map(|fragment| fragment.spans[picture].samples).sum();
         let lap_seconds = SEGMENT.as_secs_f64() * fragments.len() as f64;
         Ok(Self {
@@ -84,17 +90,45 @@ impl Rendition {
             checksum: fnv1a(file),
             init,
             fragments,
+            parts,
             laps,
         })
     }
 
+    /// Part `part` of segment `number` of the endless row.
+    pub(super) fn part(&self, number: u64, part: u64) -> Bytes {
+        let (lap, fragment) = self.place(number);
+        let sequence = (number.wrapping_mul(PARTS).wrapping_add(part) as u32).wrapping_add(1);
+        self.parts[fragment][part as usize].0.stamp(sequence, self.laps.iter().map(|each| each * lap))
+    }
+
+    /// What the picture of a part lasts.
+    pub(super) fn part_lasts(&self, number: u64, part: u64) -> Duration {
+        self.parts[self.place(number).1][part as usize].1
+    }
+
+    /// The longest part.
+    pub(super) fn longest_part(&self) -> Duration {
+        self.parts.iter().flatten().map(|(_, lasts)| *lasts).max().unwrap_or_default()
+    }
+
+    /// Segment `number` as the row of its parts.
+    pub(super) fn parted(&self, number: u64) -> Bytes {
+        (0..PARTS).flat_map(|part| self.part(number, part)).collect()
+    }
+
+    /// In which lap a segment is, and which fragment it is there.
+    fn place(&self, number: u64) -> (u64, usize) {
+        let count = self.fragments.len() as u64;
+        (number / count, (number % count) as usize)
+    }
+
     /// Segment `number` of the endless row.
     pub(super) fn segment(&self, number: u64) -> Bytes {
-        let count = self.fragments.len() as u64;
-        let lap = number / count;
+        let (lap, fragment) = self.place(number);
         // Sequence numbers count from 1 and may wrap (ISO/IEC 14496-12 §8.8.5 only asks that they grow).
         let sequence = (number as u32).wrapping_add(1);
-        self.fragments[(number % count) as usize].stamp(sequence, self.laps.iter().map(|each| each * lap))
+        self.fragments[fragment].stamp(sequence, self.laps.iter().map(|each| each * lap))
     }
 
     /// Bits per second of the largest segment (`BANDWIDTH`, RFC 8216 §4.3.4.2).
@@ -108,6 +142,25 @@ impl Rendition {
         let total: usize = self.fragments.iter().map(Fragment::len).sum();
         total as u64 * 8 / (SEGMENT.as_secs() * self.fragments.len() as u64)
     }
+}
+
+/// All fragments of a file, of which those are the starts, in parts.
+fn cut_all(
+    file: &Bytes,
+    starts: &[usize],
+    tracks: &[Track],
+    picture: usize,
+) -> Result<Vec<Vec<(Fragment, Duration)>>, ClipError> {
+    let ends = starts.iter().skip(1).copied().chain([file.len()]);
+    let each = SEGMENT.as_secs_f64() / PARTS as f64;
+    let scale = f64::from(tracks[picture].timescale);
+    let one = |(index, (start, end)): (usize, (&usize, usize))| {
+        let begins = SEGMENT.as_secs_f64() * index as f64;
+        let parts = cut(file, *start..end, tracks, begins, each, PARTS as usize)?;
+        let lasts = |part: &Fragment| Duration::from_secs_f64(part.spans[picture].lasts as f64 / scale);
+        Ok(parts.into_iter().map(|part| (lasts(&part), part)).map(|(lasts, part)| (part, lasts)).collect())
+    };
+    starts.iter().zip(ends).enumerate().map(one).collect()
 }
 
 /// Checks the module's invariant and returns what a lap lasts for each track.

@@ -3,12 +3,16 @@
 //! Invariant: at most [`MAX_CONNECTIONS`] connections exist at once, every one of them is joined before [`serve`]
 //! returns, and a client that says nothing loses its connection after [`IDLE`].
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http_body_util::Full;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,6 +33,8 @@ const MAX_HEAD: usize = 16 * 1024;
 const MAX_FIELDS: usize = 64;
 /// How long answers under way may take once shutdown is asked for.
 const GRACE: Duration = Duration::from_secs(1);
+/// Shortest wait for what is not made yet.
+const SHORTEST: Duration = Duration::from_millis(1);
 /// Pause after an accept that failed, so that a lack of file descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -84,8 +90,17 @@ async fn converse(stream: TcpStream, origin: Arc<Origin>, shutdown: Cancellation
         tracing::debug!(%error, "origin connection without TCP_NODELAY");
     }
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let response = origin.answer(&request, SystemTime::now()).map(Full::new);
-        async move { Ok::<_, std::convert::Infallible>(response) }
+        let origin = Arc::clone(&origin);
+        async move {
+            // Known beforehand, and never longer than a few segments: what may be waited for is bounded.
+            while let Some(instant) = origin.holds(&request, SystemTime::now()) {
+                tokio::time::sleep(instant.duration_since(SystemTime::now()).unwrap_or(SHORTEST)).await;
+            }
+            if let Some(parts) = origin.growing(&request, SystemTime::now()) {
+                return Ok(growing(parts));
+            }
+            Ok::<_, Infallible>(origin.answer(&request, SystemTime::now()).map(|body| Full::new(body).boxed_unsync()))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -104,6 +119,19 @@ async fn converse(stream: TcpStream, origin: Arc<Origin>, shutdown: Cancellation
     if let Err(error) = ended {
         tracing::debug!(%error, "origin connection ended early");
     }
+}
+
+/// A body that comes as it is made, each part as soon as it is.
+fn growing(parts: Vec<(SystemTime, Bytes)>) -> http::Response<UnsyncBoxBody<Bytes, Infallible>> {
+    let pieces = futures_util::stream::iter(parts).then(|(at, bytes)| async move {
+        tokio::time::sleep(at.duration_since(SystemTime::now()).unwrap_or_default()).await;
+        Ok(Frame::data(bytes))
+    });
+    let mut response = http::Response::new(StreamBody::new(pieces).boxed_unsync());
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("video/mp4"));
+    headers.insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("public, max-age=3600, immutable"));
+    response
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! long. Invariant: every request task is joined before the connection is dropped.
 
 use super::{
-    super::{activity::Activity, exchange::Exchange},
+    super::{activity::Activity, exchange::Exchange, urgency::Turns},
     code::code,
     port::Port,
     request,
@@ -35,6 +35,7 @@ pub(super) async fn serve(
         return quic.close(code(Code::H3_INTERNAL_ERROR), b"");
     };
     let mut requests = JoinSet::new();
+    let turns = Arc::new(Turns::default());
     let mut draining = false;
     let mut overdue = pin!(activity.overdue(&exchange.limits));
     loop {
@@ -53,7 +54,8 @@ pub(super) async fn serve(
                     let Some(handle) = handles.take() else { break };
                     let exchange = exchange.clone();
                     let activity = activity.clone();
-                    requests.spawn(request::serve(resolver, handle, exchange, activity, quic.clone()));
+                    let way = request::Way { quic: quic.clone(), turns: turns.clone() };
+                    requests.spawn(request::serve(resolver, handle, exchange, activity, way));
                 }
                 // The client said goodbye; what it asked for is still answered.
                 Ok(None) => break,

@@ -34,19 +34,30 @@ impl Budget {
     }
 }
 
-/// The chunk that is being sent, so that the stream can take it by reference count instead of by copy.
+/// The chunk that is being sent, so that the stream can take it by reference count instead of by copy, and how urgent the
+/// stream is.
 #[derive(Clone, Default)]
-pub(super) struct Outgoing(Arc<Mutex<Option<Bytes>>>);
+pub(super) struct Outgoing(Arc<Mutex<(Option<Bytes>, Option<u8>)>>);
 
 impl Outgoing {
     /// The next DATA frame's payload.
     pub(super) fn offer(&self, bytes: Bytes) {
-        *self.0.lock().expect("no panic holds the lock") = Some(bytes);
+        self.0.lock().expect("no panic holds the lock").0 = Some(bytes);
+    }
+
+    /// How urgent everything is that follows: 0, the most urgent, to 7.
+    pub(super) fn prefer(&self, urgency: u8) {
+        self.0.lock().expect("no panic holds the lock").1 = Some(urgency);
+    }
+
+    /// The urgency told last, once.
+    pub(super) fn take_urgency(&self) -> Option<u8> {
+        self.0.lock().expect("no panic holds the lock").1.take()
     }
 
     /// The payload offered last, once.
     pub(super) fn take(&self) -> Option<Bytes> {
-        self.0.lock().expect("no panic holds the lock").take()
+        self.0.lock().expect("no panic holds the lock").0.take()
     }
 }
 

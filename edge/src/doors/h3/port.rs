@@ -299,6 +299,10 @@ impl quic::SendStream<Bytes> for SendHalf {
                 connection_error: ConnectionErrorIncoming::InternalError("a frame is still being sent".into()),
             });
         }
+        if let Some(urgency) = self.outgoing.take_urgency() {
+            // Streams of our own (control, QPACK) stand at 0, before every response. A stream that is gone needs none.
+            let _ = self.stream.set_priority(-1 - i32::from(urgency));
+        }
         self.writing = Some(data.into());
         self.payload = self.outgoing.take();
         Ok(())

@@ -6,6 +6,7 @@ use super::{
         activity::{Activity, RequestGuard},
         exchange::Exchange,
         service::bound,
+        urgency::{self, Turns},
     },
     handle::StreamHandle,
     port::{Port, RecvHalf},
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, Sleep, timeout};
-use weir_relay::http::{Answer, Body, BodyError, BodySource, Protocol};
+use weir_relay::http::{Answer, Body, BodyError, BodySource, Link, Protocol};
 
 /// DATA frame headers and unknown frames that a request body may bring beside its bytes.
 const FRAMING_ALLOWANCE: u64 = 64 * 1024;
@@ -33,7 +34,16 @@ const TAIL_ALLOWANCE: u64 = 4 * 1024;
 /// How often acknowledgements are looked at while the last of a response is on its way.
 const ACKNOWLEDGEMENT_LOOK: Duration = Duration::from_secs(1);
 
+/// A congestion window of this size is where a connection starts (RFC 9002 section 7.2).
+const FIRST_WINDOW: u64 = 14_720;
+
 type Receiving = RequestStream<RecvHalf, Bytes>;
+
+/// The connection, and in what order its responses leave.
+pub(super) struct Way {
+    pub(super) quic: quinn::Connection,
+    pub(super) turns: Arc<Turns>,
+}
 
 /// Reads one request, has it answered, sends the response, and waits until the client has it.
 pub(super) async fn serve(
@@ -41,7 +51,7 @@ pub(super) async fn serve(
     handle: StreamHandle,
     exchange: Arc<Exchange>,
     activity: Arc<Activity>,
-    quic: quinn::Connection,
+    Way { quic, turns }: Way,
 ) {
     let resolved = timeout(exchange.limits.header_read_timeout, resolver.resolve_request()).await;
     let (request, stream) = match resolved {
@@ -67,7 +77,7 @@ pub(super) async fn serve(
     let respond = async {
         let StreamHandle { stopped, outgoing, .. } = handle;
         let mut stopped = pin!(stopped);
-        let response = match exchange.call(parts, Protocol::H3, body) {
+        let response = match exchange.call(parts, Protocol::H3, body, None, Some(link(&quic))) {
             Answer::Ready(response) => response,
             Answer::Pending(answer) => tokio::select! {
                 biased;
@@ -76,13 +86,17 @@ pub(super) async fn serve(
             },
         };
         let (head, mut body) = exchange.finish(head_only, Protocol::H3, response);
+        let urgency = urgency::of(head.headers());
+        outgoing.prefer(urgency);
         if send.send_response(head).await.is_err() {
             return;
         }
+        // QUIC orders what it has been given; all streams share the window for that, so a body waits its turn before.
+        let mut turn = turns.enter(urgency);
         loop {
             let next = tokio::select! {
                 biased;
-                next = poll_fn(|cx| body.poll_data(cx)) => next,
+                next = poll_fn(|cx| turn.poll_data(&mut body, cx)) => next,
                 () = &mut stopped => return send.stop_stream(Code::H3_REQUEST_CANCELLED),
             };
             guard.advanced();
@@ -93,6 +107,7 @@ pub(super) async fn serve(
                     if send.send_data(bytes).await.is_err() {
                         return;
                     }
+                    turn.moved();
                 }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "response cut off");
@@ -100,13 +115,21 @@ pub(super) async fn serve(
                 }
             }
         }
-        drop(body);
+        drop((body, turn));
         if send.finish().await.is_ok() {
             // The connection must outlive the last retransmission.
             acknowledged(stopped, &guard, &quic).await;
         }
     };
     tokio::join!(respond, drain(tail, patience));
+}
+
+/// The way as QUIC's congestion controller sees it. Before the window has grown it says more of our start than of the way.
+fn link(quic: &quinn::Connection) -> Link {
+    let path = quic.stats().path;
+    let grown = path.congestion_events > 0 || path.cwnd > 2 * FIRST_WINDOW;
+    let bits = path.cwnd.saturating_mul(8000).checked_div(u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX));
+    Link { round_trip: path.rtt, kbit_per_second: bits.filter(|_| grown) }
 }
 
 /// Waits until the client has all of the response. Up to a send window of it has not left yet, so the client's

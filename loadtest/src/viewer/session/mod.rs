@@ -4,6 +4,7 @@ mod playlists;
 mod segments;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -23,10 +24,14 @@ use super::rendition::Throughput;
 use super::summary::{Log, Outcome, Summary};
 use crate::client;
 
+/// How often it is looked whether the last request has come to its end.
+const CLOSING: Duration = Duration::from_millis(20);
+
 /// A viewer that has not begun.
 #[derive(Debug)]
 pub struct Viewer {
     duration: Option<Duration>,
+    last_request: Option<Duration>,
     session: Session,
 }
 
@@ -48,12 +53,12 @@ impl Viewer {
             entry: Place::Shared(config.url[Position::BeforePath..Position::AfterQuery].to_owned()),
             choice: config.choice,
         };
-        Ok(Self { duration: config.duration, session })
+        Ok(Self { duration: config.duration, last_request: config.last_request, session })
     }
 
     /// Watches until the end, the configured time or the cancellation.
     pub async fn run(self, cancel: CancellationToken) -> Summary {
-        let Self { duration, mut session } = self;
+        let Self { duration, last_request, mut session } = self;
         session.started = Instant::now();
         let over = async {
             match duration {
@@ -61,10 +66,19 @@ impl Viewer {
                 None => std::future::pending().await,
             }
         };
+        let busy = session.fetcher.busy();
+        let closing = async {
+            let Some(last) = last_request else { return std::future::pending().await };
+            sleep(last).await;
+            while busy.load(Ordering::Relaxed) {
+                sleep(CLOSING).await;
+            }
+        };
         let outcome = tokio::select! {
             biased;
             () = cancel.cancelled() => Outcome::Stopped,
             () = over => Outcome::DurationReached,
+            () = closing => Outcome::DurationReached,
             ended = session.drive() => match ended {
                 Ok(()) => Outcome::Completed,
                 Err(Failed(reason)) => Outcome::Failed { reason },
@@ -121,6 +135,9 @@ impl Session {
 
     async fn finish(mut self, outcome: Outcome) -> Summary {
         let now = self.now();
+        if let Some((relay, bytes)) = self.fetcher.cut() {
+            self.log.cut(&relay, bytes, false);
+        }
         self.fetcher.close().await;
         let mut summary = self.log.into_summary();
         summary.outcome = outcome;

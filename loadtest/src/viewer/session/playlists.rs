@@ -19,7 +19,14 @@ impl Session {
         match playlist {
             Playlist::Media(media) => Ok(Track::new(entry, media, begun, relay)),
             Playlist::Multivariant(multivariant) => {
-                self.ladder = ladder(multivariant.variants);
+                let mut variants = multivariant.variants;
+                // Of pathways (draft-pantos-hls-rfc8216bis, content steering) those on the viewer's own hosts are played.
+                let shared =
+                    |uri: &str| matches!(self.entry.reference(uri, self.fetcher.hosts()), Some(Place::Shared(_)));
+                if variants.iter().any(|variant| shared(&variant.uri)) {
+                    variants.retain(|variant| shared(&variant.uri));
+                }
+                self.ladder = ladder(variants);
                 if self.ladder.is_empty() {
                     return Err(Failed("the multivariant playlist has no variant".to_owned()));
                 }
