@@ -92,8 +92,14 @@ async fn one_address_gets_its_share_of_connections_and_no_more() {
     let mut open = Vec::new();
     let mut tasks = JoinSet::new();
     for _ in 0..4 {
-        let (connection, send, receive) = liar.dial(&relay).await;
-        tasks.spawn(control((send, receive)));
+        let (connection, mut send, mut heard) = liar.dial(&relay).await;
+        send.write_chunk(ControlFrame::Hello(Hello::new("liar")).encode().unwrap()).await.unwrap();
+        // A handshake ends here before it ends there: the relay's own Hello says that the place is taken.
+        assert!(soon("its Hello", heard.read_chunk(1 << 16, true)).await.unwrap().is_some());
+        tasks.spawn(async move {
+            let _open = send;
+            while let Ok(Some(_)) = heard.read_chunk(1 << 16, true).await {}
+        });
         open.push(connection);
     }
     // The stream is refused with the connection, sooner or later.

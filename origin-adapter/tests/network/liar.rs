@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use weir_protocol::{
     ids::RelayId,
     resource::ResourceKey,
@@ -38,6 +38,8 @@ pub(crate) enum Act {
     Reset,
     /// The frame, ten times a second, for ever.
     Again(ReplyFrame),
+    /// Nothing until the gate is opened.
+    Until(watch::Receiver<bool>),
 }
 
 /// The liar. It ends with its handle.
@@ -129,6 +131,15 @@ impl Liar {
         self.adapter.close(quinn::VarInt::from_u32(9), b"the former process is gone");
     }
 
+    /// A connection to a relay, with a control stream; what the relay asks on it is answered as told.
+    pub(crate) async fn session(&self, relay: &Relay) -> (quinn::Connection, JoinSet<()>) {
+        let (connection, send, receive) = self.dial(relay).await;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(control((send, receive)));
+        tasks.spawn(answer_all(connection.clone(), Arc::clone(&self.acts), Arc::clone(&self.asked)));
+        (connection, tasks)
+    }
+
     /// What a relay answers.
     pub(crate) async fn ask(&self, relay: &Relay, request: &Request) -> Vec<ReplyFrame> {
         let link = self.dialer.connect(relay.address, *relay.id.peer_id()).await.unwrap();
@@ -211,6 +222,17 @@ pub(crate) async fn ask(connection: &quinn::Connection, request: &Request) -> Ve
     frames
 }
 
+/// Sends a request and what follows it on the same stream, and waits until all has arrived.
+pub(crate) async fn tell(connection: &quinn::Connection, request: &Request, frames: Vec<ReplyFrame>) {
+    let (mut send, _receive) = connection.open_bi().await.unwrap();
+    send.write_chunk(request.encode().unwrap()).await.unwrap();
+    for frame in frames {
+        perform(Act::Frame(frame), &mut send).await.unwrap();
+    }
+    send.finish().unwrap();
+    soon("all read", send.stopped()).await.unwrap();
+}
+
 /// Says Hello and listens until the other side goes.
 pub(crate) async fn control((mut send, mut receive): (quinn::SendStream, quinn::RecvStream)) {
     let hello = Hello::new("liar");
@@ -219,10 +241,12 @@ pub(crate) async fn control((mut send, mut receive): (quinn::SendStream, quinn::
 }
 
 async fn connection_of(connection: quinn::Connection, acts: Arc<Mutex<Vec<Act>>>, asked: Arc<Mutex<Vec<Request>>>) {
+    let Ok(first) = connection.accept_bi().await else { return };
+    tokio::join!(control(first), answer_all(connection, acts, asked));
+}
+
+async fn answer_all(connection: quinn::Connection, acts: Arc<Mutex<Vec<Act>>>, asked: Arc<Mutex<Vec<Request>>>) {
     let mut streams = JoinSet::new();
-    if let Ok(first) = connection.accept_bi().await {
-        streams.spawn(control(first));
-    }
     while let Ok((send, receive)) = connection.accept_bi().await {
         streams.spawn(answer(send, receive, Arc::clone(&acts), Arc::clone(&asked)));
     }
@@ -281,6 +305,13 @@ async fn perform(act: Act, send: &mut quinn::SendStream) -> Result<(), quinn::Wr
             }
         }
         Act::Silence => std::future::pending().await,
+        Act::Until(mut gate) => {
+            // A gate that is gone opens nothing any more.
+            if gate.wait_for(|open| *open).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        }
         Act::Reset => {
             let _ = send.reset(quinn::VarInt::from_u32(7));
             Ok(())

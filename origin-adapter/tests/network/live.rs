@@ -3,15 +3,15 @@
 
 use super::{
     adapter::Adapter,
-    liar::{Act, Liar},
+    liar::{Act, Liar, tell},
     origin::{Origin, Page, bytes},
     relay::{Relay, Setup, read},
     seen::{soon, until},
 };
 use bytes::Bytes;
 use std::{collections::VecDeque, time::Duration};
-use tokio::task::JoinSet;
-use weir_protocol::wire::{Accepted, ReplyFrame, RequestKind, Tick};
+use tokio::{sync::watch, task::JoinSet};
+use weir_protocol::wire::{Accepted, PushClass, PushRequest, ReplyFrame, Request, RequestKind, Tick};
 use weir_relay::{fetch::How, push::PushConfig};
 
 const PLAYLIST: &str = "/live/v.m3u8";
@@ -70,7 +70,7 @@ impl Channel {
 }
 
 /// A viewer at each relay, asking for the playlist again and again; all end with the handle.
-fn watch(relays: &[&Relay]) -> JoinSet<()> {
+fn viewers_of(relays: &[&Relay]) -> JoinSet<()> {
     let mut viewers = JoinSet::new();
     for relay in relays {
         let (fetch, key) = (relay.fetch.clone(), relay.key(PLAYLIST));
@@ -130,7 +130,7 @@ async fn a_live_segment_reaches_everybody_as_it_grows_and_leaves_the_adapter_onc
     let mut channel = Channel::start(adapter.origin.clone());
     let relays = relays(&adapter, 7).await;
     let all: Vec<&Relay> = relays.iter().collect();
-    let _viewers = watch(&all);
+    let _viewers = viewers_of(&all);
     all_fed(&adapter, &all).await;
     for _ in 0..2 {
         let number = channel.publish(Page::new(body(channel.next)));
@@ -165,7 +165,7 @@ async fn what_was_pushed_answers_viewers_without_asking_anybody() {
     let mut channel = Channel::start(adapter.origin.clone());
     let relays = relays(&adapter, 3).await;
     let all: Vec<&Relay> = relays.iter().collect();
-    let viewers = watch(&all);
+    let viewers = viewers_of(&all);
     all_fed(&adapter, &all).await;
     for _ in 0..2 {
         let number = channel.publish(Page::new(body(channel.next)));
@@ -193,8 +193,18 @@ async fn what_was_pushed_answers_viewers_without_asking_anybody() {
         }
     }
     for (relay, before) in all.iter().zip(before) {
-        let text = relay.fetch.get(&relay.key(PLAYLIST), 0).await.unwrap().entry.body.joined().unwrap();
-        assert!(std::str::from_utf8(&text).unwrap().contains(&format!("s{}.ts", channel.next - 1)));
+        // A small segment can be here before the playlist that lists it.
+        soon("the newest playlist", async {
+            let newest = format!("s{}.ts", channel.next - 1);
+            loop {
+                let served = relay.fetch.get(&relay.key(PLAYLIST), 0).await.unwrap();
+                if std::str::from_utf8(&read(&served.entry).await.unwrap()).unwrap().contains(&newest) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
         // Four segments, and playlists of some hundred bytes.
         let came = came(relay).await - before;
         assert!((4 * LENGTH as u64..4 * LENGTH as u64 + 20_000).contains(&came), "{came} bytes");
@@ -210,7 +220,7 @@ async fn an_inner_relay_that_goes_in_the_middle_of_a_segment_is_not_noticed() {
     let adapter = Adapter::start(Origin::default(), 1).await;
     let mut channel = Channel::start(adapter.origin.clone());
     let mut relays = relays(&adapter, 7).await;
-    let viewers = watch(&relays.iter().collect::<Vec<_>>());
+    let viewers = viewers_of(&relays.iter().collect::<Vec<_>>());
     all_fed(&adapter, &relays.iter().collect::<Vec<_>>()).await;
     let number = channel.publish(Page::new(body(channel.next)));
     for relay in &relays {
@@ -245,6 +255,40 @@ async fn an_inner_relay_that_goes_in_the_middle_of_a_segment_is_not_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_overtakes_its_parents_word_is_not_lost() {
+    let adapter = Adapter::start(Origin::default(), 1).await;
+    let _channel = Channel::start(adapter.origin.clone());
+    let liar = Liar::join(&adapter).await;
+    adapter.knows(1).await;
+    let playlist = adapter.key(PLAYLIST);
+    let _hanging = liar.hang(&playlist).await;
+    let (open, gate) = watch::channel(false);
+    let accepted = Accepted { epoch: 7, ancestors: Vec::new(), first: 1 };
+    let tick = Tick { root_age_ms: 0, next: 3, looked_ms: 0 };
+    liar.will(vec![Act::Until(gate), Act::Frame(ReplyFrame::Accepted(accepted)), Act::Again(ReplyFrame::Tick(tick))]);
+    let relay = Relay::with(&adapter, Setup::default()).await;
+    let (connection, _session) = liar.session(&relay).await;
+    let mut objects = Vec::new();
+    for (key, class) in [(playlist, PushClass::Playlist), (adapter.key(&path(1)), PushClass::Segment)] {
+        let served = adapter.fetch.get(&key, 0).await.unwrap();
+        read(&served.entry).await.unwrap();
+        objects.push((served.entry.head.generation, class, liar.learn(&key).await, key));
+    }
+    let _viewers = viewers_of(&[&relay]);
+    let subscribed = || liar.asked().into_iter().find_map(|request| request.subscribe);
+    until("the relay at the liar", || subscribed().is_some()).await;
+    let id = subscribed().unwrap().id;
+    for (number, (generation, class, frames, key)) in (1..).zip(objects) {
+        let push = PushRequest { id, epoch: 7, number, class, begun_ms: 0 };
+        tell(&connection, &Request::push(&key, generation, 0, push), frames).await;
+    }
+    open.send_replace(true);
+    until("both objects", || relay.seen.pushed("whole") == 2).await;
+    assert_eq!(relay.seen.pushed("lost_late"), 0);
+    assert!(relay.seen.filled("peer") > LENGTH as u64, "{} bytes from the parent", relay.seen.filled("peer"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_parent_that_holds_everything_back_is_left_and_made_a_leaf() {
     let adapter = Adapter::start(Origin::default(), 1).await;
     let mut channel = Channel::start(adapter.origin.clone());
@@ -262,7 +306,7 @@ async fn a_parent_that_holds_everything_back_is_left_and_made_a_leaf() {
         honest.push(Relay::with(&adapter, Setup::default()).await);
     }
     let all: Vec<&Relay> = honest.iter().collect();
-    let _viewers = watch(&all);
+    let _viewers = viewers_of(&all);
     until("the relays at the liar", || {
         liar.asked().iter().filter(|request| request.kind == RequestKind::Subscribe).count() >= 2
     })

@@ -123,6 +123,11 @@ impl Parents {
         self.current.as_ref().filter(|one| one.id == link).map(|one| one.parent)
     }
 
+    /// True for a subscription that feeds this relay or is tried.
+    pub(super) fn has(&self, link: u64) -> bool {
+        self.tried(link).or_else(|| self.feeds(link)).is_some()
+    }
+
     /// The parent, when this node feeds us.
     pub(super) fn current(&self, relay: RelayId) -> Option<Parent<RelayId>> {
         self.current.as_ref().filter(|one| one.relay == relay).map(|one| one.parent)

@@ -55,6 +55,8 @@ const CURRENT_MS: u64 = 1_000;
 const ENDED: Duration = Duration::from_secs(5);
 /// Checks that may run at once.
 const MAX_CHECKS: usize = 4;
+/// Objects that may wait for their parent's word on how it counts: more than a parent has under way to one child.
+const MAX_EARLY: usize = 32;
 
 /// Who wants a rendition.
 pub(super) struct Wanted {
@@ -116,6 +118,7 @@ impl Subscription {
             newest: Generation(0),
             ended: None,
             suspect: None,
+            early: Vec::new(),
             moved: None,
             late: LATE.max(wanted.target),
             push,
@@ -180,6 +183,8 @@ struct Following {
     ended: Option<Instant>,
     /// What others have and this parent has not passed on, and since when that is known.
     suspect: Option<(Found, Instant)>,
+    /// What overtook its parent's word on how it counts: each object has a stream of its own.
+    early: Vec<Arrival>,
     /// A parent was left; the adapter must hear where this relay went.
     moved: Option<Moved<RelayId>>,
     late: Duration,
@@ -212,6 +217,7 @@ impl Following {
             tracing::debug!(?parent, ?why, "a parent was lost");
         }
         self.parents.drop_parent(parent);
+        self.early.retain(|early| self.parents.has(early.push.id));
         let step = self.branch.lost(parent, why, self.now_ms());
         if fed {
             // At once, although nobody else feeds this relay yet: the adapter may have to place others anew.
@@ -289,6 +295,9 @@ impl Following {
             (self.behind_since, self.expected, self.suspect) = (None, None, None);
             self.report();
         }
+        for arrival in self.early.extract_if(.., |arrival| arrival.push.id == link) {
+            self.intake.arrive(arrival);
+        }
     }
 
     fn ticked(&mut self, tick: &Tick) {
@@ -313,7 +322,13 @@ impl Following {
         if self.expected.as_ref().is_some_and(|(key, _)| *key == arrival.key) {
             self.expected = None;
         }
-        self.intake.arrive(arrival);
+        if arrival.push.epoch == self.feed.next().0 {
+            return self.intake.arrive(arrival);
+        }
+        self.early.retain(|early| self.parents.has(early.push.id));
+        if self.early.len() < MAX_EARLY && self.parents.has(arrival.push.id) {
+            self.early.push(arrival);
+        }
     }
 
     fn failed(&mut self, failed: &PushFailed) {
