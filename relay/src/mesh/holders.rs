@@ -3,7 +3,7 @@
 //! itself.
 
 use std::{
-    collections::{HashMap, hash_map::RandomState},
+    collections::{HashMap, HashSet, hash_map::RandomState},
     hash::BuildHasher,
 };
 use weir_protocol::{
@@ -68,7 +68,6 @@ impl Holders {
     /// An object begins to be sent to a relay of a region, or through one to another.
     pub fn sent(&mut self, object: &ResourceHash, region: &str, relay: &RelayId, named: Named, now: UnixMillis) {
         let (key, new) = (self.key(object, region), self.fingerprint(relay));
-        self.members.insert(new, *relay);
         let mut known = self.known(key, now).unwrap_or_default();
         let at = known.relays.iter().position(|one| *one == new).unwrap_or(MOST - 1);
         known.relays[..=at].rotate_right(1);
@@ -76,8 +75,11 @@ impl Holders {
         known.named = Named { from: known.named.from.max(named.from), until: named.until };
         if self.young.len() >= self.most && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);
+            let named: HashSet<u64> = self.old.values().flat_map(|known| known.relays).collect();
+            self.members.retain(|one, _| named.contains(one));
         }
         self.young.insert(key, known);
+        self.members.insert(new, *relay);
     }
 
     /// Those in a region who have an object or are about to, but the asker: the newest first.
@@ -163,6 +165,15 @@ mod tests {
         let named = |at| holders.of(&object(1), "here", &relay(9), UnixMillis(at));
         assert!(named(1_499).is_empty());
         assert_eq!(named(1_500), [relay(2), relay(1)]);
+    }
+
+    #[test]
+    fn relays_that_nothing_is_remembered_of_are_forgotten_although_they_never_said_goodbye() {
+        let mut holders = Holders::new(100);
+        for n in 0..1_000 {
+            holders.sent(&object(n), "here", &relay(n), TILL_LATER, NOW);
+            assert!(holders.members.len() <= 101, "{}", holders.members.len());
+        }
     }
 
     #[test]

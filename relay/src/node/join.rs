@@ -218,14 +218,13 @@ impl Joined {
             }
             let (network, kept) = (self.network.clone(), self.kept.clone());
             let writing = tokio::task::spawn_blocking(move || {
-                let granted = network.granted();
-                match &*granted {
-                    Granted::Yes(grant) => kept.keep_grant(Some(grant.bytes()))?,
-                    Granted::Refused(_) => kept.keep_grant(None)?,
-                    Granted::Unknown => {}
-                }
                 let takedowns = network.withdrawn().book().encode();
-                kept.keep_takedowns(&takedowns)
+                kept.keep_takedowns(&takedowns)?;
+                match &*network.granted() {
+                    Granted::Yes(grant) => kept.keep_grant(Some(grant.bytes())),
+                    Granted::Refused(_) => kept.keep_grant(None),
+                    Granted::Unknown => Ok(()),
+                }
             });
             match writing.await {
                 Ok(Ok(())) => {}

@@ -295,7 +295,8 @@ impl Following {
             (self.behind_since, self.expected, self.suspect) = (None, None, None);
             self.report();
         }
-        for arrival in self.early.extract_if(.., |arrival| arrival.push.id == link) {
+        // A parent that is not fed itself does not count yet.
+        for arrival in self.early.extract_if(.., |arrival| arrival.push.id == link && accepted.epoch != 0) {
             self.intake.arrive(arrival);
         }
     }
