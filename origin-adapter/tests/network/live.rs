@@ -21,6 +21,8 @@ const TARGET: u64 = 1;
 const LISTED: usize = 4;
 /// 19 groups.
 const LENGTH: usize = 300_000;
+/// The numbering of a parent in a test's hands.
+const EPOCH: u64 = 7;
 /// What is there of a segment before its gate opens.
 const HALF: usize = 100_000;
 
@@ -82,6 +84,56 @@ fn viewers_of(relays: &[&Relay]) -> JoinSet<()> {
         });
     }
     viewers
+}
+
+/// A parent in a test's hands, and what its child is told.
+struct Parent<'a> {
+    adapter: &'a Adapter,
+    connection: quinn::Connection,
+    /// The child's subscription.
+    id: u64,
+    accepts: watch::Sender<bool>,
+    liar: (Liar, JoinSet<()>, JoinSet<()>, JoinSet<()>),
+}
+
+impl<'a> Parent<'a> {
+    /// The parent of one relay, which watches the channel and has subscribed.
+    async fn of_one(adapter: &'a Adapter) -> (Self, Relay) {
+        let liar = Liar::join(adapter).await;
+        adapter.knows(1).await;
+        let hanging = liar.hang(&adapter.key(PLAYLIST)).await;
+        let (accepts, gate) = watch::channel(false);
+        liar.will(vec![
+            Act::Until(gate),
+            Act::Frame(ReplyFrame::Accepted(Accepted { epoch: EPOCH, ancestors: Vec::new(), first: 1 })),
+            Act::Again(ReplyFrame::Tick(Tick { root_age_ms: 0, next: 3, looked_ms: 0 })),
+        ]);
+        let relay = Relay::with(adapter, Setup::default()).await;
+        let (connection, session) = liar.session(&relay).await;
+        // What is pushed later is there by then.
+        for key in [adapter.key(PLAYLIST), adapter.key(&path(1))] {
+            read(&adapter.fetch.get(&key, 0).await.unwrap().entry).await.unwrap();
+        }
+        let viewers = viewers_of(&[&relay]);
+        let subscribed = || liar.asked().into_iter().find_map(|request| request.subscribe);
+        until("the relay at its parent", || subscribed().is_some()).await;
+        let id = subscribed().unwrap().id;
+        (Self { adapter, connection, id, accepts, liar: (liar, hanging, session, viewers) }, relay)
+    }
+
+    fn accept(&self) {
+        self.accepts.send_replace(true);
+    }
+
+    /// Pushes what the adapter has of an object.
+    async fn push(&self, path: &str, number: u64, class: PushClass) {
+        let key = self.adapter.key(path);
+        let served = self.adapter.fetch.get(&key, 0).await.unwrap();
+        read(&served.entry).await.unwrap();
+        let frames = self.liar.0.learn(&key).await;
+        let push = PushRequest { id: self.id, epoch: EPOCH, number, class, begun_ms: 0 };
+        tell(&self.connection, &Request::push(&key, served.entry.head.generation, 0, push), frames).await;
+    }
 }
 
 async fn relays(adapter: &Adapter, count: usize) -> Vec<Relay> {
@@ -258,34 +310,55 @@ async fn an_inner_relay_that_goes_in_the_middle_of_a_segment_is_not_noticed() {
 async fn an_object_that_overtakes_its_parents_word_is_not_lost() {
     let adapter = Adapter::start(Origin::default(), 1).await;
     let _channel = Channel::start(adapter.origin.clone());
-    let liar = Liar::join(&adapter).await;
-    adapter.knows(1).await;
-    let playlist = adapter.key(PLAYLIST);
-    let _hanging = liar.hang(&playlist).await;
-    let (open, gate) = watch::channel(false);
-    let accepted = Accepted { epoch: 7, ancestors: Vec::new(), first: 1 };
-    let tick = Tick { root_age_ms: 0, next: 3, looked_ms: 0 };
-    liar.will(vec![Act::Until(gate), Act::Frame(ReplyFrame::Accepted(accepted)), Act::Again(ReplyFrame::Tick(tick))]);
-    let relay = Relay::with(&adapter, Setup::default()).await;
-    let (connection, _session) = liar.session(&relay).await;
-    let mut objects = Vec::new();
-    for (key, class) in [(playlist, PushClass::Playlist), (adapter.key(&path(1)), PushClass::Segment)] {
-        let served = adapter.fetch.get(&key, 0).await.unwrap();
-        read(&served.entry).await.unwrap();
-        objects.push((served.entry.head.generation, class, liar.learn(&key).await, key));
-    }
-    let _viewers = viewers_of(&[&relay]);
-    let subscribed = || liar.asked().into_iter().find_map(|request| request.subscribe);
-    until("the relay at the liar", || subscribed().is_some()).await;
-    let id = subscribed().unwrap().id;
-    for (number, (generation, class, frames, key)) in (1..).zip(objects) {
-        let push = PushRequest { id, epoch: 7, number, class, begun_ms: 0 };
-        tell(&connection, &Request::push(&key, generation, 0, push), frames).await;
-    }
-    open.send_replace(true);
+    let (parent, relay) = Parent::of_one(&adapter).await;
+    parent.push(PLAYLIST, 1, PushClass::Playlist).await;
+    parent.push(&path(1), 2, PushClass::Segment).await;
+    parent.accept();
     until("both objects", || relay.seen.pushed("whole") == 2).await;
     assert_eq!(relay.seen.pushed("lost_late"), 0);
     assert!(relay.seen.filled("peer") > LENGTH as u64, "{} bytes from the parent", relay.seen.filled("peer"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_a_playlist_lists_anew_is_waited_for() {
+    let adapter = Adapter::start(Origin::default(), 1).await;
+    let mut channel = Channel::start(adapter.origin.clone());
+    let (parent, relay) = Parent::of_one(&adapter).await;
+    parent.accept();
+    parent.push(PLAYLIST, 1, PushClass::Playlist).await;
+    parent.push(&path(1), 2, PushClass::Segment).await;
+    until("the first of all", || relay.seen.pushed("whole") == 2).await;
+    // One look at the origin finds two segments.
+    channel.publish(Page::new(body(2)));
+    channel.publish(Page::new(body(3)));
+    soon("the playlist at the adapter", async {
+        let lists = async || {
+            let served = adapter.fetch.get(&adapter.key(PLAYLIST), 0).await.unwrap();
+            std::str::from_utf8(&read(&served.entry).await.unwrap()).unwrap().contains("s3.ts")
+        };
+        while !lists().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let before = relay.seen.filled("adapter");
+    parent.push(PLAYLIST, 3, PushClass::Playlist).await;
+    until("the playlist", || relay.seen.pushed("whole") == 3).await;
+    // Both are asked for before their pushes begin.
+    let viewers: Vec<_> = [2, 3]
+        .map(|number| {
+            let (fetch, key) = (relay.fetch.clone(), relay.key(&path(number)));
+            tokio::spawn(async move { read(&fetch.get(&key, 0).await.unwrap().entry).await.unwrap() })
+        })
+        .into();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    parent.push(&path(2), 4, PushClass::Segment).await;
+    parent.push(&path(3), 5, PushClass::Segment).await;
+    for (number, viewer) in (2..).zip(viewers) {
+        assert_eq!(soon("a segment", viewer).await.unwrap(), body(number));
+    }
+    let came = relay.seen.filled("adapter") - before;
+    assert!(came < LENGTH as u64, "{came} bytes came from the adapter");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

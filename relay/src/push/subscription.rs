@@ -14,7 +14,6 @@ use super::{
 use crate::{
     live::{hold, listed, media_of},
     mesh::tree::{Branch, Heard, Moved, Parent, Step, Why},
-    object::Entry,
     peer::Network,
     source::SourceError,
 };
@@ -25,7 +24,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
-use weir_hls::Media;
+use weir_hls::{Media, Segment};
 use weir_protocol::{
     ids::{Generation, RelayId, ResourceHash},
     resource::ResourceKey,
@@ -55,6 +54,8 @@ const CURRENT_MS: u64 = 1_000;
 const ENDED: Duration = Duration::from_secs(5);
 /// Checks that may run at once.
 const MAX_CHECKS: usize = 4;
+/// Segments that one playlist lists anew and that are waited for: as many as an adapter pushes at once.
+const MAX_NEW: usize = 8;
 /// Objects that may wait for their parent's word on how it counts: more than a parent has under way to one child.
 const MAX_EARLY: usize = 32;
 
@@ -118,6 +119,7 @@ impl Subscription {
             newest: Generation(0),
             ended: None,
             suspect: None,
+            listed: None,
             early: Vec::new(),
             moved: None,
             late: LATE.max(wanted.target),
@@ -183,6 +185,8 @@ struct Following {
     ended: Option<Instant>,
     /// What others have and this parent has not passed on, and since when that is known.
     suspect: Option<(Found, Instant)>,
+    /// Media sequence number of the newest segment that the last pushed playlist lists: later ones are pushed here.
+    listed: Option<u64>,
     /// What overtook its parent's word on how it counts: each object has a stream of its own.
     early: Vec<Arrival>,
     /// A parent was left; the adapter must hear where this relay went.
@@ -344,33 +348,51 @@ impl Following {
 
     async fn done(&mut self, done: Done) {
         let Some(entry) = done.entry.filter(|_| done.class == PushClass::Playlist) else { return };
-        if entry.head.generation <= self.newest {
+        if entry.head.generation < self.newest {
             return;
         }
-        let follows = self.newest != Generation(0);
-        self.newest = entry.head.generation;
-        self.advanced = Instant::now();
-        self.expect(&entry, follows).await;
+        let (newer, follows) = (entry.head.generation > self.newest, self.newest != Generation(0));
+        if newer {
+            self.newest = entry.head.generation;
+            self.advanced = Instant::now();
+        }
+        let Some(media) = media_of(&entry).await else { return };
+        if newer {
+            self.expect(&media, follows);
+        }
+        self.listed = media.segments.last().map(|segment| segment.media_sequence);
     }
 
-    /// The newest listed segment should be on its way by now.
-    async fn expect(&mut self, entry: &Entry, follows: bool) {
-        let Some(media) = media_of(entry).await else { return };
+    /// What is newly listed should be on its way by now.
+    fn expect(&mut self, media: &Media, follows: bool) {
         self.ended = (!media.is_live()).then(Instant::now);
         self.wanted.target = media.target_duration;
         self.late = LATE.max(media.target_duration);
-        let newest = media.segments.last().filter(|segment| segment.byte_range.is_none() && !segment.gap);
-        let key = newest.and_then(|segment| listed(&self.feed.playlist, &segment.uri));
-        self.expected = key
-            .filter(|key| !self.intake.has_seen(&key.hash()) && self.push.fetch().store().get(&key.hash()).is_none())
-            .map(|key| (key, Instant::now() + self.late));
+        let newest = media.segments.last().and_then(|segment| self.lacked(segment));
+        self.expected = newest.map(|key| (key, Instant::now() + self.late));
         // What a first playlist lists may have been pushed before this relay was fed.
         if follows {
-            if let Some((key, _)) = &self.expected {
+            // One look at the origin can find several that are new.
+            let new = |segment: &&Segment| self.listed.is_some_and(|listed| segment.media_sequence > listed);
+            let before = media.segments.iter().rev().skip(1).take_while(new).take(MAX_NEW);
+            for key in media.segments.last().into_iter().chain(before).filter_map(|segment| self.lacked(segment)) {
                 self.push.fetch().await_push(key.hash(), PUSH_BEGINS);
             }
-            self.expect_parts(&media);
+            self.expect_parts(media);
         }
+    }
+
+    /// The key of a listed segment that is fetched as a whole and has not come yet.
+    fn lacked(&self, segment: &Segment) -> Option<ResourceKey> {
+        if segment.byte_range.is_some() || segment.gap { None } else { self.lacked_at(&segment.uri) }
+    }
+
+    /// The key of something listed that has not come yet.
+    fn lacked_at(&self, uri: &str) -> Option<ResourceKey> {
+        let key = listed(&self.feed.playlist, uri)?;
+        let hash = key.hash();
+        let come = self.intake.has_seen(&hash) || self.push.fetch().store().get(&hash).is_some();
+        (!come).then_some(key)
     }
 
     /// The newest parts should be on their way too, and the next one comes as soon as it is made.
@@ -383,10 +405,8 @@ impl Following {
         let hints = media.preload_hints.iter().filter(|hint| hint.start == 0 && hint.length.is_none());
         let hints = hints.map(|hint| (&hint.uri, hold(media.target_duration)));
         for (uri, within) in newest.into_iter().chain(hints) {
-            let Some(key) = listed(&self.feed.playlist, uri) else { continue };
-            let hash = key.hash();
-            if !self.intake.has_seen(&hash) && self.push.fetch().store().get(&hash).is_none() {
-                self.push.fetch().await_push(hash, within);
+            if let Some(key) = self.lacked_at(uri) {
+                self.push.fetch().await_push(key.hash(), within);
             }
         }
     }
