@@ -13,12 +13,12 @@ use weir_relay::{
     fetch::{Fetch, FetchError},
     live::{listed, media_of},
     object::Entry,
+    push::MAX_NEW_SEGMENTS,
 };
 
 /// Segments remembered as known; a playlist that lists more has none of them fetched beforehand but its newest.
 const MAX_KNOWN: usize = 1024;
-/// New segments that one look may bring; more are no live edge. And new parts.
-const MAX_NEW: usize = 8;
+/// New parts that one look may bring; more are no live edge.
 const MAX_NEW_PARTS: usize = 16;
 /// Parts remembered as known: those of the segments that playlists still list parts of.
 const MAX_KNOWN_PARTS: usize = 256;
@@ -157,7 +157,7 @@ impl Known {
                 let known = self.segments.contains(&map.hash()) || new.contains(&map);
                 new.extend((!known).then_some(map));
             }
-            if begins || new.len() >= MAX_NEW {
+            if begins || new.len() >= MAX_NEW_SEGMENTS {
                 break;
             }
         }

@@ -2,6 +2,9 @@
 
 use crate::{mesh::tree, upload::UploadLimit};
 
+/// Segments that one version of a playlist lists anew: so many are pushed, and waited for, at most.
+pub const MAX_NEW_SEGMENTS: usize = 8;
+
 /// What trees may take of a relay's line: half, the rest is for its viewers.
 const PART: f64 = 0.5;
 /// What a child takes of a line, in bits a second: the mean of a usual ladder.

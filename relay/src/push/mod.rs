@@ -21,7 +21,7 @@ mod subscription;
 mod trees;
 mod watching;
 
-pub use config::PushConfig;
+pub use config::{MAX_NEW_SEGMENTS, PushConfig};
 pub use feed::{Feed, Object};
 pub use lead::Lead;
 pub use node::Push;

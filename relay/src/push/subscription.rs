@@ -4,6 +4,7 @@
 
 use super::{
     arrival::{Arrival, Means, PushFailed},
+    config::MAX_NEW_SEGMENTS,
     feed::Feed,
     intake::{Done, Intake},
     node::Push,
@@ -54,8 +55,6 @@ const CURRENT_MS: u64 = 1_000;
 const ENDED: Duration = Duration::from_secs(5);
 /// Checks that may run at once.
 const MAX_CHECKS: usize = 4;
-/// Segments that one playlist lists anew and that are waited for: as many as an adapter pushes at once.
-const MAX_NEW: usize = 8;
 /// Objects that may wait for their parent's word on how it counts: more than a parent has under way to one child.
 const MAX_EARLY: usize = 32;
 
@@ -273,6 +272,8 @@ impl Following {
         if accepted.epoch != 0 && accepted.epoch != self.feed.next().0 {
             self.intake.begin();
             self.feed.begin(accepted.epoch, accepted.first);
+            // It is sent the newest playlist and what comes after it: of what that lists anew, not all may come.
+            self.listed = None;
         }
         if accepted.epoch != 0 && accepted.first > self.feed.next().1 {
             // It came later than this relay and lacks what is missing here, or it has turned to somebody who does.
@@ -285,6 +286,7 @@ impl Following {
                 return self.act(step);
             }
             self.feed.advance_to(accepted.first);
+            self.listed = None;
         }
         let relay = parent.node();
         self.feed.set_ancestors(relay.into_iter().chain(accepted.ancestors).collect());
@@ -374,7 +376,7 @@ impl Following {
         if follows {
             // One look at the origin can find several that are new.
             let new = |segment: &&Segment| self.listed.is_some_and(|listed| segment.media_sequence > listed);
-            let before = media.segments.iter().rev().skip(1).take_while(new).take(MAX_NEW);
+            let before = media.segments.iter().rev().skip(1).take_while(new).take(MAX_NEW_SEGMENTS);
             for key in media.segments.last().into_iter().chain(before).filter_map(|segment| self.lacked(segment)) {
                 self.push.fetch().await_push(key.hash(), PUSH_BEGINS);
             }
